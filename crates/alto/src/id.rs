@@ -1,0 +1,89 @@
+//! Names: resource ids (RFC 7285 section 10.2), PID names (10.1), version tags (10.3).
+//!
+//! Each is parsed once and trusted after: `from_str` is the only way in.
+use std::{fmt, str::FromStr, sync::Arc};
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as it stands on the wire.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok(Self(text.into())) } else { Err(InvalidName { what: $what, text: text.into() }) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+/// A string that is not a name of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a valid {what}")]
+pub struct InvalidName {
+    /// The kind of name asked for.
+    pub what: &'static str,
+    /// What was given instead.
+    pub text: Box<str>,
+}
+
+name!(
+    /// Names a resource of the directory (RFC 7285 section 10.2): the characters of a PID name, at most 64.
+    ResourceId, "resource id", is_pid_name
+);
+name!(
+    /// Names a group of endpoint addresses (RFC 7285 section 10.1).
+    Pid, "PID name", is_pid_name
+);
+name!(
+    /// Names one content of one resource (RFC 7285 section 10.3): 1 to 64 characters of U+0021..=U+007E.
+    Tag, "version tag", |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| (0x21..=0x7e).contains(&b))
+);
+
+fn is_pid_name(text: &str) -> bool {
+    // Section 10.1: alphanumeric, '-', ':', '@', '_' and '.', the last reserved but legal where an extension uses it.
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:@_.".contains(&b))
+}
+
+/// A resource at one version (RFC 7285 section 10.3): `{"resource-id": ..., "tag": ...}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VersionTag {
+    /// Which resource.
+    pub resource_id: ResourceId,
+    /// Which content of it.
+    pub tag: Tag,
+}
