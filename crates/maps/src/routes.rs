@@ -1,0 +1,1 @@
+//! All-pairs IGP routes between routers.

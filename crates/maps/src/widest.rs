@@ -1,0 +1,1 @@
+//! All-pairs widest paths between routers.
