@@ -1,1 +1,54 @@
-fn main() {}
+//! Every chore of this repository, in Rust: `cargo xtask <chore>`.
+//!
+//! A chore prints what it does and ends with status 1 when something is wrong. `cargo xtask check` is all that CI runs
+//! besides the tests and the interop suite.
+#![allow(clippy::print_stdout, reason = "a command-line program")]
+mod bench;
+mod check;
+mod interop;
+mod layers;
+mod licences;
+mod release;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <chore>
+
+  check           format, clippy, layers, docs, licences of dependencies: what CI runs
+  layers          compare who may use whom (docs/architecture.md) with the manifests
+  licences        list the dependencies' licences and compare them with the allow list
+  interop         build the program and let curl, nghttp and a Python client use it
+  bench [--quick] measure every row of the speed table beside its peer; writes docs/benchmarks.md (--quick: fewer rounds, writes nothing)
+  release         build the optimised program and pack it with its licences under target/dist
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["check"] => check::run(),
+        ["layers"] => layers::run(),
+        ["licences"] => licences::run(true),
+        ["interop"] => interop::run(),
+        ["bench"] => bench::run(bench::Effort::Full),
+        ["bench", "--quick"] => bench::run(bench::Effort::Quick),
+        ["release"] => release::run(),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! `cargo xtask bench`: every row of the speed table, each peer measured in the same run.
+//!
+//! CPU is the server's own (all its threads, user and kernel) over what it served, medians of rounds that take turns with the peer;
+//! wall time would also measure the client, which shares the machine. Rows of the crates' own benches (`cargo bench`) are the lines
+//! they print as `row|what|target|ours|peer|ratio`; everything else they print goes into the page as it is.
+mod load;
+mod maps;
+mod prefixes;
+mod servers;
+mod usage;
+
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use load::{Http, Plan};
+use std::{
+    fmt::Write,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// How long to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Medians of 5 rounds of 2 s; writes docs/benchmarks.md.
+    Full,
+    /// 2 rounds of half a second, to see that it works; prints only.
+    Quick,
+}
+
+/// One line of the table.
+struct Row {
+    what: String,
+    target: String,
+    ours: String,
+    peer: String,
+    ratio: String,
+}
+
+/// Measures and prints; `Full` writes the page.
+pub fn run(effort: Effort) -> Result<()> {
+    if cfg!(debug_assertions) {
+        // The client must not be the slow part: build ourselves optimised and go on there.
+        let mut again = workspace::cargo();
+        again.args(["run", "--release", "--quiet", "--package", "xtask", "--", "bench"]);
+        if effort == Effort::Quick {
+            again.arg("--quick");
+        }
+        return workspace::run(&mut again);
+    }
+    ensure!(Path::new("/usr/sbin/nginx").exists() || workspace::on_path("nginx"), "the peer is missing; apt-get install nginx");
+    let program = workspace::build_program(true)?;
+    let scratch = workspace::target_dir()?.join("bench");
+    fs::remove_dir_all(&scratch).or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+    fs::create_dir_all(&scratch)?;
+
+    let mut rows = Vec::new();
+    http(&program, &scratch, effort, &mut rows)?;
+    rows.push(memory(&program, &scratch)?);
+    rows.push(first_answer(&program, effort)?);
+    let details = crates(&scratch, &mut rows)?;
+    let table = table(&rows);
+    println!("\n{table}");
+    if effort == Effort::Full {
+        let page = workspace::root().join("docs/benchmarks.md");
+        fs::write(&page, page_text(&table, &details)?)?;
+        println!("wrote {}", page.display());
+    }
+    Ok(())
+}
+
+/// GET of ready maps, ours and nginx with the same bytes, in turns.
+fn http(program: &Path, scratch: &Path, effort: Effort, rows: &mut Vec<Row>) -> Result<()> {
+    let folder = scratch.join("maps");
+    fs::create_dir_all(&folder)?;
+    for (name, pids) in [("large", maps::LARGE_PIDS), ("small", maps::SMALL_PIDS)] {
+        maps::write_network(&folder, name, pids)?;
+        maps::write_costs(&folder, name, pids)?;
+    }
+    let (large, small) = ("/resources/large-costs", "/resources/small-costs");
+    let folder = folder.to_str().context("the target folder's name is not UTF-8")?;
+    let (ours, _) = servers::altocast(program, &["--maps", folder], large)?;
+    // nginx gets the very bytes we serve, plain and compressed.
+    let files = scratch.join("files");
+    fs::create_dir_all(files.join("resources"))?;
+    for path in [large, small] {
+        for (coding, suffix) in [("identity", ""), ("gzip", ".gz")] {
+            let body = load::fetch(ours.http1, path, coding)?;
+            println!("{path} {coding}: {} bytes", body.len());
+            fs::write(files.join(format!("{}{suffix}", &path[1..])), body)?;
+        }
+    }
+    let peer = servers::nginx(&files, large)?;
+    let (rounds, seconds) = if effort == Effort::Full { (5, 2.0) } else { (2, 0.5) };
+    let cases = [
+        ("GET 10 KB, HTTP/1.1", small, Http::One, "identity", 16, Unit::Request, 1.0),
+        ("GET 10 KB gzip, HTTP/1.1", small, Http::One, "gzip", 16, Unit::Request, 1.0),
+        ("GET 10 KB, HTTP/2", small, Http::Two, "identity", 16, Unit::Request, 1.0),
+        ("GET 10 MB, HTTP/1.1", large, Http::One, "identity", 4, Unit::Gigabyte, 1.05),
+        ("GET 10 MB gzip, HTTP/1.1", large, Http::One, "gzip", 4, Unit::Gigabyte, 1.05),
+    ];
+    for (what, path, http, coding, connections, unit, target) in cases {
+        let (mut ours_costs, mut peer_costs) = (Vec::new(), Vec::new());
+        for round in 0..=rounds {
+            for (server, costs) in [(&ours, &mut ours_costs), (&peer, &mut peer_costs)] {
+                let address: SocketAddr = if http == Http::Two { server.http2 } else { server.http1 };
+                // The first round warms up: caches, compressed forms, connections of the allocator.
+                let duration = Duration::from_secs_f64(if round == 0 { 0.3 } else { seconds });
+                let plan = Plan { address, path: path.to_owned(), http, coding, connections, duration };
+                let before = usage::cpu(server.pid());
+                let tally = load::run(&plan).with_context(|| format!("{what} from {address}"))?;
+                let cpu = usage::cpu(server.pid()) - before;
+                if round > 0 {
+                    costs.push(match unit {
+                        Unit::Request => cpu * 1e6 / tally.requests as f64,
+                        Unit::Gigabyte => cpu * 1e9 / tally.bytes as f64,
+                    });
+                }
+            }
+        }
+        let (mine, theirs) = (Spread::of(&mut ours_costs), Spread::of(&mut peer_costs));
+        println!("{what}: ours {} nginx {}", mine.show(unit), theirs.show(unit));
+        rows.push(Row {
+            what: format!("{what}, server CPU"),
+            target: format!("<= {target:.2} of nginx"),
+            ours: mine.show(unit),
+            peer: format!("nginx {}", theirs.show(unit)),
+            ratio: format!("{:.2}", mine.median / theirs.median),
+        });
+    }
+    Ok(())
+}
+
+/// What a cost map of a million costs adds to the resident memory of a server that already has its network map.
+fn memory(program: &Path, scratch: &Path) -> Result<Row> {
+    let resident = |costs: bool| -> Result<(u64, u64)> {
+        let folder = scratch.join(if costs { "memory-with" } else { "memory-without" });
+        fs::create_dir_all(&folder)?;
+        maps::write_network(&folder, "large", maps::LARGE_PIDS)?;
+        let mut path = "/resources/large-network";
+        if costs {
+            maps::write_costs(&folder, "large", maps::LARGE_PIDS)?;
+            path = "/resources/large-costs";
+        }
+        let (server, _) = servers::altocast(program, &["--maps", folder.to_str().context("UTF-8")?], path)?;
+        let json = load::fetch(server.http1, path, "identity")?.len() as u64;
+        // Whatever starting left behind is handed back or not by then; this is what stays.
+        std::thread::sleep(Duration::from_secs(3));
+        Ok((usage::resident_bytes(server.pid()), json))
+    };
+    let ((without, _), (with, json)) = (resident(false)?, resident(true)?);
+    let costs = (maps::LARGE_PIDS * maps::LARGE_PIDS) as f64;
+    let each = (with as f64 - without as f64 - json as f64) / costs;
+    println!(
+        "memory: {:.1} MB without the cost map, {:.1} MB with it, its JSON {:.1} MB",
+        without as f64 / 1e6,
+        with as f64 / 1e6,
+        json as f64 / 1e6
+    );
+    Ok(Row {
+        what: "memory of a cost map (RSS, less one copy of its JSON)".into(),
+        target: "< 16 bytes per cost".into(),
+        ours: format!("{each:.1} bytes per cost"),
+        peer: String::new(),
+        ratio: String::new(),
+    })
+}
+
+/// From starting the process to a complete cost map of the demo network.
+fn first_answer(program: &Path, effort: Effort) -> Result<Row> {
+    let rounds = if effort == Effort::Full { 11 } else { 3 };
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let (_server, took) = servers::altocast(program, &[], "/resources/cost-map-routingcost")?;
+        times.push(took.as_secs_f64() * 1e3);
+    }
+    let spread = Spread::of(&mut times);
+    println!("start to first answer: {}", spread.show_in("ms", 1));
+    Ok(Row {
+        what: "start to first cost map, demo network".into(),
+        target: "< 100 ms".into(),
+        ours: spread.show_in("ms", 1),
+        peer: String::new(),
+        ratio: String::new(),
+    })
+}
+
+/// The benches of the crates; returns what they printed besides their rows.
+fn crates(scratch: &Path, rows: &mut Vec<Row>) -> Result<String> {
+    let ranges = prefixes::ranges(scratch);
+    let mut bench = workspace::cargo();
+    bench.args(["bench", "--package", "alto", "--package", "maps", "--benches"]);
+    match &ranges {
+        Ok(files) => _ = bench.env("ALTOCAST_LPM_RANGES", files),
+        Err(error) => println!("note: no real prefix table ({error:#}); the benches make one up and say so"),
+    }
+    println!("$ cargo bench --package alto --package maps --benches");
+    let out = bench.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    ensure!(out.status.success(), "cargo bench ended with {}", out.status);
+    let mut details = String::new();
+    for line in String::from_utf8_lossy(&out.stdout).lines() {
+        println!("{line}");
+        if let Some(row) = line.strip_prefix("row|") {
+            let mut cells = row.split('|').map(|cell| cell.trim().to_owned());
+            let mut cell = || cells.next().unwrap_or_default();
+            rows.push(Row { what: cell(), target: cell(), ours: cell(), peer: cell(), ratio: cell() });
+        } else if !line.is_empty() && !line.starts_with("running ") && !line.starts_with("test ") {
+            // The page speaks of no one's folders.
+            writeln!(details, "{}", line.replace(&format!("{}/", scratch.display()), ""))?;
+        }
+    }
+    Ok(details)
+}
+
+/// What a figure is per.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Request,
+    Gigabyte,
+}
+
+/// Median and extremes of the rounds.
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(values: &mut [f64]) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self { median: values[values.len() / 2], min: values[0], max: values[values.len() - 1] }
+    }
+
+    fn show(&self, unit: Unit) -> String {
+        match unit {
+            Unit::Request => self.show_in("us", 1),
+            Unit::Gigabyte => self.show_in("s/GB", 3),
+        }
+    }
+
+    fn show_in(&self, unit: &str, digits: usize) -> String {
+        format!("{:.digits$} {unit} ({:.digits$}-{:.digits$})", self.median, self.min, self.max)
+    }
+}
+
+/// The rows as an aligned table that is also Markdown.
+fn table(rows: &[Row]) -> String {
+    let head = ["what", "target", "ours", "peer", "ratio"].map(str::to_owned);
+    let cells = rows.iter().map(|row| [&row.what, &row.target, &row.ours, &row.peer, &row.ratio].map(String::clone));
+    let all: Vec<[String; 5]> = std::iter::once(head).chain(cells).collect();
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let mut text = String::new();
+    for (at, row) in all.iter().enumerate() {
+        let padded: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text += &format!("| {} |\n", padded.join(" | "));
+        if at == 0 {
+            text += &format!("| {} |\n", widths.map(|width| "-".repeat(width)).join(" | "));
+        }
+    }
+    text
+}
+
+fn page_text(table: &str, details: &str) -> Result<String> {
+    let first_line = |program: &str, argument: &str| -> String {
+        let out = Command::new(program).arg(argument).output();
+        let text = out.map(|out| String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()).unwrap_or_default();
+        text.lines().next().unwrap_or("unknown").to_owned()
+    };
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("").trim_start_matches(['\t', ' ', ':']);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    Ok(format!(
+        "# Benchmarks
+
+Made by `cargo xtask bench` (it builds everything optimised, starts both servers on free ports, and takes about five minutes; it needs
+`apt-get install nginx`). Do not edit: the next run overwrites this page.
+
+{table}
+- Machine: {cores} cores ({model}), Linux {}; {}; {}.
+- HTTP rows: both servers serve the same bytes over loopback, in turns; CPU is all threads of the server, user and kernel, over what it served;
+  median (min-max) of 5 rounds of 2 s; 16 connections for 10 KB, 4 for 10 MB. nginx has two workers, sendfile, open_file_cache, gzip_static, no log;
+  its HTTP/2 listener has sendfile off, without which nginx 1.22 waits for delayed acknowledgements.
+- The 10 MB map has {} PIDs and a million costs. Memory is the difference in resident memory between a server with and without its cost map, 3 s after
+  the first GET, less one copy of the JSON.
+
+## What the crates' own benches printed
+
+```text
+{details}```
+",
+        fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        first_line("rustc", "--version"),
+        first_line(if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" }, "-v"),
+        maps::LARGE_PIDS,
+    ))
+}
