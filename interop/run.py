@@ -1,0 +1,46 @@
+"""The interop suite: `cargo xtask interop` builds the program and runs this with it.
+
+Usage: run.py PROGRAM. Ends with a line "N passed, N failed" and status 0 when nothing failed.
+"""
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from suite import admin, curl, nghttp, tls
+from suite.report import Report
+from suite.server import Server
+from suite.walk import Walk
+
+# Small, so that a body over the bound is quick to send.
+BODY_BYTES_MAX = 1 << 20
+
+
+def main():
+    program, report = sys.argv[1], Report()
+    maps = pathlib.Path(__file__).parent / "maps"
+    with tempfile.TemporaryDirectory(prefix="altocast-interop-") as scratch:
+        scratch = pathlib.Path(scratch)
+        # The demo network, held still: nothing may move between two answers that are compared.
+        with Server(program, "--demo-interval", "1h", ALTOCAST_SERVER_BODY_BYTES_MAX=str(BODY_BYTES_MAX)) as demo:
+            curl.run(report, demo.url, "--http1.1", "HTTP/1.1", BODY_BYTES_MAX)
+            curl.run(report, demo.url, "--http2-prior-knowledge", "HTTP/2", BODY_BYTES_MAX)
+            nghttp.run(report, demo.url)
+            Walk(report, demo.url, http2=False).run()
+            Walk(report, demo.url, http2=True).run()
+            with report.check("SIGTERM ends the server with status 0"):
+                status = demo.stop()
+                assert status == 0, f"status {status}: {demo.output()}"
+        shutil.copytree(maps, scratch / "maps")
+        with Server(program, "--maps", str(scratch / "maps")) as folder:
+            Walk(report, folder.url, http2=True).run()
+            admin.run(report, folder)
+        tls.make_certificate(scratch, "first")
+        secure = {"ALTOCAST_TLS_CERTIFICATE": str(scratch / "certificate.pem"), "ALTOCAST_TLS_KEY": str(scratch / "key.pem")}
+        with Server(program, "--maps", str(maps), tls=True, **secure) as server:
+            tls.run(report, server, scratch)
+    return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
