@@ -1,0 +1,120 @@
+//! What an operator chooses, as plain values, and every bound with its default and reason.
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the public listener is: HTTP/1.1 and HTTP/2 by prior knowledge on one port. Port 0 takes a free one.
+    pub public: Vec<SocketAddr>,
+    /// Where the admin listener is; `None` has none. Other than on loopback it needs a token.
+    pub admin: Option<SocketAddr>,
+    /// With it every admin request needs `Authorization: Bearer <token>`.
+    pub admin_token: Option<String>,
+    /// With it the public listener speaks TLS (ALPN `h2`, `http/1.1`) and nothing else.
+    pub tls: Option<TlsFiles>,
+    /// What URIs in the directory begin with, `https://alto.example.net`; `None` builds them from each request.
+    pub public_url: Option<String>,
+    /// Threads of the public listener; `None` is one for each core.
+    pub workers: Option<usize>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Bounds on what one query may ask for.
+    pub queries: maps::guidance::Limits,
+}
+
+impl Default for Options {
+    /// The listeners of a server that was not configured: loopback only.
+    fn default() -> Self {
+        Self {
+            public: vec![SocketAddr::from(([127, 0, 0, 1], 6671))],
+            admin: Some(SocketAddr::from(([127, 0, 0, 1], 6672))),
+            admin_token: None,
+            tls: None,
+            public_url: None,
+            workers: None,
+            limits: Limits::default(),
+            queries: maps::guidance::Limits::default(),
+        }
+    }
+}
+
+/// A certificate and where its files are; they are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM: the certificate, then its chain.
+    pub certificate: PathBuf,
+    /// PEM: the private key (PKCS #8, PKCS #1 or SEC 1).
+    pub key: PathBuf,
+    /// How often the files are looked at. 5 s: soon enough for a renewal, and two `stat` calls cost nothing.
+    pub check_interval: Duration,
+}
+
+impl TlsFiles {
+    /// With the default interval.
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { certificate: certificate.into(), key: key.into(), check_interval: Duration::from_secs(5) }
+    }
+}
+
+/// Bounds on what clients may make the server hold or wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of the public listener at a time. 16,384: below the 20,000 file descriptors a process commonly has. At the
+    /// bound no more are accepted; they wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Connections of the admin listener. 256: its users are few, and they must get in when the public listener is full.
+    pub admin_connections_max: usize,
+    /// Requests at a time on one HTTP/2 connection. 128: more than a browser uses, and RFC 9113 section 6.5.2 wants 100 at least.
+    pub streams_max: u32,
+    /// Bytes of a request's header fields. 16 KiB: ALTO clients send a few hundred bytes.
+    pub header_bytes_max: usize,
+    /// Header fields of an HTTP/1.1 request. 100: as above.
+    pub header_fields_max: usize,
+    /// Time for a whole header, from the connection or the answer before it; also how long an idle HTTP/1.1 connection stays. 30 s:
+    /// a client that writes slower than that holds a connection for nothing (slowloris).
+    pub header_time_max: Duration,
+    /// How long an HTTP/2 connection without a request stays. 120 s: long enough to be reused by a client that polls each minute.
+    pub idle_time_max: Duration,
+    /// Time for a request body. 30 s: at the bound of its size that is 140 KB/s.
+    pub body_time_max: Duration,
+    /// How long a client may take nothing of an answer that waits for it. 30 s: it is gone, or wants to hold memory.
+    pub stall_time_max: Duration,
+    /// Bytes of the body of a public POST. 4 MiB: 100,000 endpoints, which is what a request may list.
+    pub query_bytes_max: usize,
+    /// Bytes of the body of an admin request. 256 MiB: what `alto` reads of one document.
+    pub document_bytes_max: usize,
+    /// Streams a client may reset unanswered on one HTTP/2 connection, beyond those it let finish. 200: "rapid reset" (CVE-2023-44487) uses
+    /// thousands; a person who closes pages, tens.
+    pub resets_max: u32,
+    /// Answers that are computed at a time. 4: they take a core each, in threads beside those of the listener.
+    pub queries_at_once: usize,
+    /// Answers that wait for that, before 503 is the answer. 256: some seconds of work at a millisecond or ten each.
+    pub queries_waiting_max: usize,
+    /// Prefixes of `Host` for which a directory is kept ready. 64: an attacker can invent names, a server has few.
+    pub directories_max: usize,
+    /// How long what is in flight may take once the server was told to stop. 10 s: below the patience of service managers.
+    pub drain_time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 16_384,
+            admin_connections_max: 256,
+            streams_max: 128,
+            header_bytes_max: 16 << 10,
+            header_fields_max: 100,
+            header_time_max: Duration::from_secs(30),
+            idle_time_max: Duration::from_secs(120),
+            body_time_max: Duration::from_secs(30),
+            stall_time_max: Duration::from_secs(30),
+            query_bytes_max: 4 << 20,
+            document_bytes_max: 256 << 20,
+            resets_max: 200,
+            queries_at_once: 4,
+            queries_waiting_max: 256,
+            directories_max: 64,
+            drain_time_max: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What the server tells operators of the sources; who feeds them says it here.
+use std::time::SystemTime;
+
+/// Asked whenever `/v1/status`, `/metrics` or `/readyz` is.
+pub trait SourceReport: Send + Sync + 'static {
+    /// Every source, whether it works or not.
+    fn sources(&self) -> Vec<SourceStatus>;
+
+    /// Whether everything that is to be served at start was given to the publisher once: `/readyz`.
+    fn ready(&self) -> bool {
+        true
+    }
+
+    /// What else an operator should know: a configuration that was not taken, for instance. One line each.
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// One source as it is now.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SourceStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it reads, `frr-ospf`.
+    pub kind: String,
+    /// When its last good observation was taken; `None` when there never was one.
+    #[serde(serialize_with = "crate::admin::time")]
+    pub observed_at: Option<SystemTime>,
+    /// Good observations since the start.
+    pub observations: u64,
+    /// Inputs that were refused since the start.
+    pub refused: u64,
+    /// Why its newest input was refused or is overdue; its last good data stays in place while this is set.
+    pub trouble: Option<String>,
+}
+
+/// A server without sources: documents only.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoSources;
+
+impl SourceReport for NoSources {
+    fn sources(&self) -> Vec<SourceStatus> {
+        Vec::new()
+    }
+}
