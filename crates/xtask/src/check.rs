@@ -1,5 +1,5 @@
 //! `cargo xtask check`: everything a change must pass besides its tests. Every step runs even when an earlier one failed.
-use crate::{layers, licences, workspace};
+use crate::{layers, licences, pages, workspace};
 use anyhow::{Result, bail};
 
 /// A file of more lines usually holds two concepts.
@@ -8,8 +8,14 @@ const FILE_LINES_MAX: usize = 700;
 /// Runs the steps and names those that failed.
 pub fn run() -> Result<()> {
     type Step = (&'static str, fn() -> Result<()>);
-    let steps: [Step; 5] =
-        [("format", format), ("layers", layers::run), ("licences", || licences::run(false)), ("clippy", clippy), ("docs", docs)];
+    let steps: [Step; 6] = [
+        ("format", format),
+        ("layers", layers::run),
+        ("licences", || licences::run(false)),
+        ("clippy", clippy),
+        ("docs", docs),
+        ("pages", pages::check),
+    ];
     let mut failed = Vec::new();
     for (name, step) in steps {
         println!("== {name}");

@@ -8,6 +8,7 @@ mod check;
 mod interop;
 mod layers;
 mod licences;
+mod pages;
 mod release;
 mod workspace;
 
@@ -16,9 +17,10 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <chore>
 
-  check           format, clippy, layers, docs, licences of dependencies: what CI runs
+  check           format, layers, licences, clippy, docs, pages: what CI runs
   layers          compare who may use whom (docs/architecture.md) with the manifests
   licences        list the dependencies' licences and compare them with the allow list
+  pages           rewrite docs/limits.md and the reference in docs/configuration.md from the code
   interop         build the program and let curl, nghttp and a Python client use it
   bench [--quick] measure every row of the speed table beside its peer; writes docs/benchmarks.md (--quick: fewer rounds, writes nothing)
   release         build the optimised program and pack it with its licences under target/dist
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["layers"] => layers::run(),
         ["licences"] => licences::run(true),
+        ["pages"] => pages::write(),
         ["interop"] => interop::run(),
         ["bench"] => bench::run(bench::Effort::Full),
         ["bench", "--quick"] => bench::run(bench::Effort::Quick),
