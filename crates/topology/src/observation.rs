@@ -90,3 +90,14 @@ pub struct Oddity {
     /// What and what was done about it.
     pub what: String,
 }
+
+/// The PID name for a group or router called `text` in its source: what RFC 7285 section 10.1 does not allow becomes `-`, the end past 64
+/// characters is cut. `None` for an empty text. Prefix tables and latency tables go through this alike, so `Central US` meets itself.
+pub fn group_name(text: &str) -> Option<Pid> {
+    let text = text.trim();
+    if let Ok(pid) = text.parse() {
+        return Some(pid);
+    }
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "-:@_.".contains(c) { c } else { '-' };
+    text.chars().map(allowed).take(64).collect::<String>().parse().ok()
+}
