@@ -4,9 +4,9 @@
 //! newer computation is back within bounds; the last good maps stay. What a person publishes is refused with the same words.
 use alto::{endpoint::Prefix, id::ResourceId};
 use maps::{PidIx, guidance::NetworkView};
-use std::{fmt, time::SystemTime};
+use std::{cmp::Ordering, fmt, time::SystemTime};
 
-/// How much may move unconfirmed. Shares are of the prefixes of the map as it is, 0 to 1; 1 lets everything pass.
+/// How much may move unconfirmed. Shares are of the prefixes in a PID, 0 to 1; 1 lets everything pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guard {
     /// For maps computed from sources. 0.5: no single router or link of a real network moves half of it.
@@ -28,7 +28,7 @@ pub struct Moved {
     pub resource: ResourceId,
     /// Prefixes whose PID changes.
     pub prefixes: usize,
-    /// Prefixes of the map as it is.
+    /// Prefixes that were in a PID.
     pub of: usize,
     /// The share allowed.
     pub share_max: f64,
@@ -40,20 +40,34 @@ impl Moved {
         if self.of == 0 { 0.0 } else { self.prefixes as f64 / self.of as f64 }
     }
 
-    /// What changes between two versions of a network map: a prefix of the old one moves when the new one has it, or with it
-    /// the addresses it started with, in another PID by name or in none. A prefix that only the new one has moves nothing:
-    /// a network that grows is no accident.
+    /// What changes between two versions of a network map, over the prefixes of both: one moves when it was in a PID, by an
+    /// entry of its own or of a longer block, and is in another, by name, or in none. What no block had, or only the default
+    /// route, is new and moves nothing: a network that grows is no accident. Where the maps divide the space unlike, the first
+    /// address speaks for the prefix.
     pub(crate) fn between(old: &NetworkView, new: &NetworkView, share_max: f64) -> Self {
-        let mut places: Vec<(Prefix, PidIx)> = prefixes(new).collect();
-        places.sort_unstable();
-        let now = |prefix: &Prefix| match places.binary_search_by_key(prefix, |(prefix, _)| *prefix) {
-            Ok(at) => Some(places[at].1),
-            Err(_) => new.table.lookup(prefix.address()),
-        };
+        let (before, after) = (prefixes(old), prefixes(new));
+        let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
         let (mut moved, mut of) = (0, 0);
-        for (prefix, before) in prefixes(old) {
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            let was = (order != Ordering::Greater).then(|| before.next()).flatten();
+            let is = (order != Ordering::Less).then(|| after.next()).flatten();
+            let (from, to) = match (was, is) {
+                (Some((_, from)), Some((_, to))) => (*from, Some(*to)),
+                (Some((prefix, from)), None) => (*from, new.table.lookup(prefix.address())),
+                (None, Some((prefix, to))) => match old.table.lookup_prefix(prefix.address()) {
+                    Some((block, from)) if block.length() > 0 => (from, Some(*to)),
+                    _ => continue,
+                },
+                (None, None) => break,
+            };
             of += 1;
-            if now(&prefix).map(|place| new.pid(place)) != Some(old.pid(before)) {
+            if to.map(|to| new.pid(to)) != Some(old.pid(from)) {
                 moved += 1;
             }
         }
@@ -65,9 +79,12 @@ impl Moved {
     }
 }
 
-fn prefixes(view: &NetworkView) -> impl Iterator<Item = (Prefix, PidIx)> {
+fn prefixes(view: &NetworkView) -> Vec<(Prefix, PidIx)> {
     let groups = (0..).map(PidIx).zip(view.map().pids.values());
-    groups.flat_map(|(place, group)| group.ipv4.iter().chain(&group.ipv6).map(move |prefix| (*prefix, place)))
+    let mut prefixes: Vec<(Prefix, PidIx)> =
+        groups.flat_map(|(place, group)| group.ipv4.iter().chain(&group.ipv6).map(move |prefix| (*prefix, place))).collect();
+    prefixes.sort_unstable();
+    prefixes
 }
 
 impl fmt::Display for Moved {

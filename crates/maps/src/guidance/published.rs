@@ -156,19 +156,31 @@ fn network_tag(map: &NetworkMap) -> Tag {
     Tag::of_content(&[b"network-map", &content])
 }
 
-/// Names the shape and the costs of a table.
+/// Names the costs of a table. A row or column without any cost is not on the wire, and so not in the name.
 pub(super) fn table_tag(table: &CostTable) -> Tag {
-    let mut content = Vec::with_capacity(8 * table.values.len() + 32 * (table.sources.len() + table.destinations.len()));
-    for pids in [&table.sources, &table.destinations] {
-        content.extend((pids.len() as u64).to_le_bytes());
-        for pid in pids.iter() {
+    let width = table.destinations.len();
+    let mut columns = vec![false; width];
+    let mut rows = vec![false; table.sources.len()];
+    for (at, used) in rows.iter_mut().enumerate() {
+        for (column, value) in columns.iter_mut().zip(table.row(at)) {
+            let there = !value.is_nan();
+            *used |= there;
+            *column |= there;
+        }
+    }
+    let mut content = Vec::with_capacity(8 * table.values.len() + 32 * (table.sources.len() + width));
+    for (pids, used) in [(&table.sources, &rows), (&table.destinations, &columns)] {
+        content.extend((used.iter().filter(|used| **used).count() as u64).to_le_bytes());
+        for (pid, _) in pids.iter().zip(used).filter(|(_, used)| **used) {
             text(&mut content, pid.as_str());
         }
     }
-    for value in &table.values {
-        // One NaN and one zero: equal tables have equal bytes.
-        let value = if value.is_nan() { f64::NAN } else { value + 0.0 };
-        content.extend(value.to_bits().to_le_bytes());
+    for (at, _) in rows.iter().enumerate().filter(|(_, used)| **used) {
+        for (value, _) in table.row(at).iter().zip(&columns).filter(|(_, used)| **used) {
+            // One NaN and one zero: equal tables have equal bytes.
+            let value = if value.is_nan() { f64::NAN } else { value + 0.0 };
+            content.extend(value.to_bits().to_le_bytes());
+        }
     }
     Tag::of_content(&[b"cost-table", &content])
 }
