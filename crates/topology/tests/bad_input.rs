@@ -1,4 +1,5 @@
 //! Whatever is fed to a reader, it answers or refuses; it does not panic, and what it lets through can be fused.
+#![allow(clippy::unwrap_used)]
 mod support;
 
 use proptest::prelude::*;

@@ -1,5 +1,6 @@
 //! Sources that are files: found, read, watched.
 #![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
 mod support;
 
 use std::{fs, path::Path, sync::mpsc, time::Duration};
@@ -95,6 +96,28 @@ fn a_rename_of_equal_length_is_a_change() {
     fs::File::options().write(true).open(&beside).unwrap().set_modified(before).unwrap();
     fs::rename(&beside, &path).unwrap();
     assert_eq!(group(events.recv_timeout(NEVER).unwrap().unwrap()), "b");
+}
+
+/// A table cut in the middle of a row may be a good table; it is not read while it grows, unless it never stops.
+#[test]
+fn growing_files_are_read_at_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.csv");
+    put(&path, "prefix,pid\n192.0.2.0/24,a\n");
+    let (_watch, events) = watched(table(&path));
+    assert_eq!(events.recv_timeout(NEVER).unwrap().unwrap().prefixes.len(), 1);
+    // Grows for as long as it is not read.
+    let mut rows = 1;
+    let read = loop {
+        let mut file = fs::File::options().append(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, format!("10.{}.{}.0/24,b\n", rows / 256 % 256, rows % 256).as_bytes()).unwrap();
+        rows += 1;
+        match events.try_recv() {
+            Ok(outcome) => break outcome,
+            Err(_) => assert!(rows < 1_000_000, "never read"),
+        }
+    };
+    assert!(read.unwrap().prefixes.len() > 1);
 }
 
 /// A source may be configured before its file is there.

@@ -1,4 +1,5 @@
 //! What sources make together: precedence, fill-in, the two-way check, age and trouble.
+#![allow(clippy::unwrap_used)]
 mod support;
 
 use proptest::prelude::*;
@@ -39,8 +40,10 @@ fn fused(sources: &[(i32, Observation)]) -> Arc<Graph> {
     fuser.graph(at(0))
 }
 
-/// (from, to, cost, delay, bandwidth) by name.
-fn links(graph: &Graph) -> Vec<(&str, &str, u32, Option<f64>, Option<f64>)> {
+/// From, to, cost, delay, bandwidth.
+type Row<'g> = (&'g str, &'g str, u32, Option<f64>, Option<f64>);
+
+fn links(graph: &Graph) -> Vec<Row<'_>> {
     let name = |ix: topology::graph::RouterIx| &*graph.routers[ix.0 as usize].id;
     graph.links.iter().map(|link| (name(link.from), name(link.to), link.igp_cost, link.delay_us, link.bandwidth_bps)).collect()
 }

@@ -1,4 +1,5 @@
 //! The FRR lab: what is read of 40 routers' databases gives the costs those routers computed, in all six states.
+#![allow(clippy::unwrap_used)]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

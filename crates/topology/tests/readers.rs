@@ -1,4 +1,5 @@
 //! Each kind of source on the files its publisher wrote.
+#![allow(clippy::unwrap_used)]
 mod support;
 
 use std::{collections::BTreeSet, net::IpAddr};

@@ -1,8 +1,8 @@
 //! Sources that are files: found, read, and watched for change.
 //!
 //! Watching is polling of size, times and inode: it works on every file system (network mounts, container bind mounts, atomic renames) and
-//! a source changes every few seconds at most. Invariants: a file seen half-written is read again before it counts as broken; a callback
-//! comes once a change, not once a poll.
+//! a source changes every few seconds at most. Invariants: files are read when they stopped changing, since half a table may look like a
+//! whole one; a callback comes once a change, not once a poll.
 use super::{Error, Input, Options, SourceKind, error::within, read};
 use crate::observation::Observation;
 use std::{
@@ -68,6 +68,9 @@ impl FileSource {
     }
 }
 
+/// Looks that may find the files changed again before they are read all the same: those of a source that is written without a pause.
+const UNSETTLED_LOOKS_MAX: u32 = 5;
+
 /// Stops its watch when dropped, and waits for a callback that is running.
 #[derive(Debug)]
 pub struct Watch {
@@ -83,7 +86,7 @@ struct Stop {
 
 /// Reads the source now and after every change of its files, and hands over what came of it, on a thread of its own.
 ///
-/// `every` is the time between looks; a change is noticed within one, a broken file reported after two.
+/// `every` is the time between looks; a change is read at the second look that finds the files alike.
 pub fn watch(
     source: FileSource,
     every: Duration,
@@ -96,21 +99,22 @@ pub fn watch(
         // Before reading: a change in between shows at the next look.
         let mut last = source.fingerprint();
         on_change(source.read());
-        let mut suspect: Option<Vec<Fingerprint>> = None;
+        let mut seen = last.clone();
+        let mut unsettled = 0;
         while !in_thread.wait(every) {
             let now = source.fingerprint();
             if now == last {
                 continue;
             }
-            match source.read() {
-                // Perhaps caught half-written or between two files: broken only if it stays so.
-                Err(_) if suspect.as_ref() != Some(&now) => suspect = Some(now),
-                outcome => {
-                    suspect = None;
-                    last = now;
-                    on_change(outcome);
-                }
+            if now != seen && unsettled < UNSETTLED_LOOKS_MAX {
+                seen = now;
+                unsettled += 1;
+                continue;
             }
+            unsettled = 0;
+            last = now.clone();
+            seen = now;
+            on_change(source.read());
         }
     })?;
     Ok(Watch { stop, thread: Some(thread) })

@@ -19,13 +19,19 @@ struct Element {
     line: u64,
 }
 
+/// A node under its router id.
+struct Named {
+    name: String,
+    location: Option<(f64, f64)>,
+}
+
 pub(super) fn read(bytes: &[u8], options: &Options, into: &mut Collector<'_>) -> Result<(), Refusal> {
     let (nodes, edges) = elements(bytes)?;
     let mut count: HashMap<&str, usize> = HashMap::new();
     for node in &nodes {
         *count.entry(label(node)).or_default() += 1;
     }
-    let mut routers: HashMap<&str, (String, Option<(f64, f64)>)> = HashMap::new();
+    let mut routers: HashMap<&str, Named> = HashMap::new();
     let mut skipped: HashSet<&str> = HashSet::new();
     let mut used: HashSet<String> = HashSet::new();
     for node in &nodes {
@@ -44,7 +50,7 @@ pub(super) fn read(bytes: &[u8], options: &Options, into: &mut Collector<'_>) ->
         let location = place::location(number(node, "Latitude")?, number(node, "Longitude")?);
         let country = node.data.get("Country").filter(|text| !text.is_empty()).map(|text| text.as_str().into());
         into.router(Router { id: name.as_str().into(), country, location, addresses: Vec::new() })?;
-        if routers.insert(id, (name, location)).is_some() {
+        if routers.insert(id, Named { name, location }).is_some() {
             return Err(Refusal::line(node.line, format!("node {id:?} is there twice"), FIX));
         }
     }
@@ -56,9 +62,9 @@ pub(super) fn read(bytes: &[u8], options: &Options, into: &mut Collector<'_>) ->
         let end = |id: &str| {
             routers.get(id).ok_or_else(|| Refusal::line(edge.line, format!("an edge names node {id:?}, which is not there"), FIX))
         };
-        let ((from, from_at), (to, to_at)) = (end(from)?, end(to)?);
-        if from == to {
-            into.odd(format!("line {}", edge.line), format!("edge from {from} to itself: skipped"));
+        let (from, to) = (end(from)?, end(to)?);
+        if from.name == to.name {
+            into.odd(format!("line {}", edge.line), format!("edge from {} to itself: skipped", from.name));
             continue;
         }
         let igp_cost = match number(edge, "weight")? {
@@ -67,10 +73,10 @@ pub(super) fn read(bytes: &[u8], options: &Options, into: &mut Collector<'_>) ->
             None => None,
         };
         let link = Link {
-            from: from.as_str().into(),
-            to: to.as_str().into(),
+            from: from.name.as_str().into(),
+            to: to.name.as_str().into(),
             igp_cost,
-            delay_us: place::delay_us(options, *from_at, *to_at, number(edge, "delay")?.filter(|delay| *delay >= 0.0)),
+            delay_us: place::delay_us(options, from.location, to.location, number(edge, "delay")?.filter(|delay| *delay >= 0.0)),
             bandwidth_bps: number(edge, "LinkSpeedRaw")?.filter(|speed| *speed > 0.0),
             ..Link::default()
         };

@@ -18,7 +18,7 @@ enum Key<'v> {
     Index(usize),
 }
 
-const ADVICE: &str = "give the router's own JSON output unchanged";
+const ADVICE: &str = "give the JSON as the router or publisher wrote it";
 
 /// Parses a document. Nesting is bounded (128) by serde_json.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Refusal> {

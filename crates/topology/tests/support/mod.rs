@@ -1,5 +1,5 @@
 //! The real inputs under `tests/data`, and a plain shortest path to hold against them.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 use std::{
     collections::BTreeMap,
     fs,
