@@ -1,6 +1,10 @@
 //! Names: resource ids (RFC 7285 section 10.2), PID names (10.1), version tags (10.3).
 //!
 //! Each is parsed once and trusted after: `from_str` is the only way in.
+use crate::{
+    ErrorBody,
+    json::{self, Path, Reader},
+};
 use std::{fmt, str::FromStr, sync::Arc};
 
 macro_rules! name {
@@ -78,6 +82,27 @@ fn is_pid_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:@_.".contains(&b))
 }
 
+impl Tag {
+    /// The tag of a content: SHA-256 over `parts`, each with its length before it, the first 32 hexadecimal digits.
+    ///
+    /// RFC 7285 section 10.3 suggests a hash of the data. 128 bits make a collision less likely than a broken disk.
+    pub fn of_content(parts: &[&[u8]]) -> Self {
+        use sha2::Digest as _;
+        let mut hash = sha2::Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut text = String::with_capacity(32);
+        for byte in hash.finalize().iter().take(16) {
+            for digit in [byte >> 4, byte & 0xf] {
+                text.push(char::from(b"0123456789abcdef"[digit as usize]));
+            }
+        }
+        Self(text.into())
+    }
+}
+
 /// A resource at one version (RFC 7285 section 10.3): `{"resource-id": ..., "tag": ...}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,4 +111,44 @@ pub struct VersionTag {
     pub resource_id: ResourceId,
     /// Which content of it.
     pub tag: Tag,
+}
+
+impl VersionTag {
+    pub(crate) fn read(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Self, ErrorBody> {
+        let (mut resource_id, mut tag) = (None, None);
+        reader.object(path, |reader, key| {
+            match &**key {
+                "resource-id" => resource_id = Some(reader.parsed_field(&path.child(key))?),
+                "tag" => tag = Some(reader.parsed_field(&path.child(key))?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(Self { resource_id: resource_id.ok_or_else(|| path.missing("resource-id"))?, tag: tag.ok_or_else(|| path.missing("tag"))? })
+    }
+
+    /// `dependent-vtags`: one for each resource that a document may depend on, at most.
+    pub(crate) fn read_list(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Vec<Self>, ErrorBody> {
+        let mut list = Vec::new();
+        let max = reader.limits.resources_max;
+        reader.array(path, |reader| {
+            if list.len() == max {
+                return Err(reader.too_many(path, "version tags", max));
+            }
+            list.push(Self::read(reader, path)?);
+            Ok(())
+        })?;
+        Ok(list)
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut object = json::Object::new(out);
+        object.string("resource-id", self.resource_id.as_str());
+        object.string("tag", self.tag.as_str());
+        object.end();
+    }
+
+    pub(crate) fn write_list(out: &mut Vec<u8>, list: &[Self]) {
+        json::array(out, list, |out, tag| tag.write(out));
+    }
 }
