@@ -1,1 +1,37 @@
-//! Placeholder until its first commit.
+//! An ALTO client (RFC 7285): finds resources through the directory, asks them, keeps what can be revalidated, ranks endpoints.
+//!
+//! A map of the crate: [`Client`] asks; [`Catalog`] is what the directories offer and chooses; `rank` answers which endpoint is nearest;
+//! [`Admin`] speaks to an altocast server's admin listener. Below them: `cache` (revalidation), `http` (connections), `tls`, `uri`.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), client::Error> {
+//! let client = client::Client::new(client::Options::new("http://127.0.0.1:6671"))?;
+//! let source = "ipv4:192.0.2.1".parse().expect("an address");
+//! let candidates = ["ipv4:198.51.100.7", "ipv4:203.0.113.9"].map(|text| text.parse().expect("an address"));
+//! let ranking = client.rank(&source, &candidates, &alto::cost::Metric::routingcost()).await?;
+//! assert!(ranking.ranked.len() <= 2);
+//! # Ok(())
+//! # }
+//! ```
+mod admin;
+mod cache;
+mod catalog;
+#[allow(clippy::module_inception)]
+mod client;
+mod error;
+mod explanation;
+mod http;
+mod options;
+mod rank;
+mod tls;
+mod uri;
+
+pub use admin::{Admin, Confirmation, Patch, Published};
+pub use catalog::{Catalog, Offer, Service};
+pub use client::{Answer, Client};
+pub use error::{Error, Words};
+pub use explanation::{AppliedRule, Explanation, Leg, LinkPart, Provenance};
+pub use http::{Ask, Reply};
+pub use options::{Limits, Options, Protocol};
+pub use rank::{Answerer, Ranked, Ranking, prefers_high};
+pub use uri::Uri;

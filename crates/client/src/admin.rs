@@ -1,0 +1,164 @@
+//! The admin listener of an altocast server: publishing resources, and why a cost is what it is.
+//!
+//! This is no protocol of the IETF: paths and bodies are those of altocast's own interface.
+use crate::{
+    client::refusal,
+    error::Error,
+    explanation::Explanation,
+    http::{Ask, Reply, Transport},
+    options::Options,
+    uri::Uri,
+};
+use alto::{cost::Metric, endpoint::Address, id::ResourceId};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// Speaks to one admin listener, `options.server`, with `options.token`.
+#[derive(Debug)]
+pub struct Admin {
+    base: Uri,
+    options: Arc<Options>,
+    transport: Transport,
+}
+
+/// A version that is durable and visible.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Published {
+    /// Which resource.
+    pub resource_id: String,
+    /// Which version.
+    pub seq: u64,
+    /// Of which content.
+    pub tag: String,
+}
+
+/// The languages of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patch {
+    /// RFC 7396.
+    Merge,
+    /// RFC 6902.
+    Json,
+}
+
+/// Whether a change may pass the change guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// Only if the guard lets it: [`Error::Status`] 409 says that it does not.
+    None,
+    /// Whatever moves.
+    Given,
+}
+
+impl Admin {
+    /// Sends nothing. Errors: `Url`.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let base = Uri::parse(&options.server)?;
+        let options = Arc::new(options);
+        Ok(Self { base, transport: Transport::new(options.clone()), options })
+    }
+
+    /// A new version from a whole document.
+    pub async fn put(&self, id: &ResourceId, media_type: &str, document: Vec<u8>, confirmation: Confirmation) -> Result<Published, Error> {
+        let path = path_of(id, confirmation);
+        self.published(self.send(Method::PUT, &path, Some(media_type), document).await?)
+    }
+
+    /// A new version from a change.
+    pub async fn patch(&self, id: &ResourceId, patch: Patch, change: Vec<u8>, confirmation: Confirmation) -> Result<Published, Error> {
+        let media_type = match patch {
+            Patch::Merge => "application/merge-patch+json",
+            Patch::Json => "application/json-patch+json",
+        };
+        self.published(self.send(Method::PATCH, &path_of(id, confirmation), Some(media_type), change).await?)
+    }
+
+    /// Withdraws a resource.
+    pub async fn delete(&self, id: &ResourceId, confirmation: Confirmation) -> Result<(), Error> {
+        self.send(Method::DELETE, &path_of(id, confirmation), None, Vec::new()).await.map(drop)
+    }
+
+    /// Why a cost is what it is.
+    pub async fn explain(&self, source: &Address, destination: &Address, metric: &Metric) -> Result<Explanation, Error> {
+        let path = format!("/v1/explain?src={}&dst={}&metric={metric}", escaped(&source.to_string()), escaped(&destination.to_string()));
+        let reply = self.send(Method::GET, &path, None, Vec::new()).await?;
+        serde_json::from_slice(&reply.body).map_err(|error| Error::bad(&reply.uri, format!("it is no explanation: {error}")))
+    }
+
+    async fn send(&self, method: Method, path: &str, content_type: Option<&str>, body: Vec<u8>) -> Result<Reply, Error> {
+        let uri = self.base.resolve(path)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, */*;q=0.1"));
+        let unusable = |text: &str, why| Error::Url { text: text.to_owned(), why };
+        if let Some(content_type) = content_type {
+            let value = HeaderValue::from_str(content_type).map_err(|_| unusable(content_type, "it is no media type"))?;
+            headers.insert(header::CONTENT_TYPE, value);
+        }
+        if let Some(token) = &self.options.token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+                .map_err(|_| unusable("(the token)", "it has characters that a header cannot carry"))?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        let reply = self.transport.exchange(Ask { method: method.clone(), uri, headers, body: body.into() }).await?;
+        if reply.status.is_success() {
+            return Ok(reply);
+        }
+        if let Some(refusal) = refusal(&reply, &self.options.limits.documents)? {
+            return Err(refusal);
+        }
+        Err(Error::Status { method, uri: reply.uri.to_string(), status: reply.status, body: reason(&reply) })
+    }
+
+    fn published(&self, reply: Reply) -> Result<Published, Error> {
+        if !matches!(reply.status, StatusCode::OK | StatusCode::CREATED) {
+            return Err(Error::bad(&reply.uri, format!("status {} where a new version was expected", reply.status)));
+        }
+        serde_json::from_slice(&reply.body)
+            .map_err(|error| Error::bad(&reply.uri, format!("no resource-id, seq and tag in the answer: {error}")))
+    }
+}
+
+fn path_of(id: &ResourceId, confirmation: Confirmation) -> String {
+    let query = if confirmation == Confirmation::Given { "?confirm=true" } else { "" };
+    format!("/v1/resources/{id}{query}")
+}
+
+/// Percent-encodes what may not stand in a query value (RFC 3986 section 3.4): a private address can have any visible character.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// The sentence in a JSON error, or the text itself.
+fn reason(reply: &Reply) -> String {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(alias = "message", alias = "detail")]
+        error: String,
+    }
+    serde_json::from_slice::<Body>(&reply.body).map_or_else(|_| reply.excerpt(), |body| body.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_values() {
+        for (text, want) in
+            [("ipv4:192.0.2.1", "ipv4:192.0.2.1"), ("ipv6:2001:db8::1", "ipv6:2001:db8::1"), ("priv:a&b=c d", "priv:a%26b%3Dc%20d")]
+        {
+            assert_eq!(escaped(text), want);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Questions to an ALTO server (RFC 7285 sections 8.3 and 11).
+//!
+//! Every answer is parsed strictly, and checked to be the answer to what was asked: its media type, its cost type, its network map.
+use crate::{
+    cache::{Cache, Kept},
+    catalog::{Catalog, Offer, Service, offers_of},
+    error::Error,
+    http::{Ask, Reply, Transport},
+    options::Options,
+    uri::Uri,
+};
+use alto::{
+    Document, ErrorBody,
+    cost::CostType,
+    cost_map::{self, CostMap},
+    directory::Directory,
+    endpoint_cost::{self, EndpointCosts},
+    endpoint_property::{self, EndpointProperties},
+    id::ResourceId,
+    media_type,
+    network_map::{self, NetworkMap},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// A client of one server. Cheap to share by reference; every method may run many times at once.
+#[derive(Debug)]
+pub struct Client {
+    server: Uri,
+    options: Arc<Options>,
+    transport: Transport,
+    cache: Mutex<Cache>,
+    catalog: Mutex<Option<Arc<Catalog>>>,
+}
+
+/// An answer with what it came as.
+#[derive(Debug, Clone)]
+pub struct Answer<T> {
+    /// Where it came from.
+    pub uri: Uri,
+    /// Entity tag, quotes included, when the server gave one.
+    pub etag: Option<String>,
+    /// The text.
+    pub body: Bytes,
+    /// What the text says.
+    pub value: Arc<T>,
+    /// Whether the server said that the body kept from before is still right (304).
+    pub revalidated: bool,
+}
+
+type Parse<T> = fn(&[u8], &alto::Limits) -> Result<T, ErrorBody>;
+
+impl Client {
+    /// A client for `options.server`. Sends nothing. Errors: `Url`.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let server = Uri::parse(&options.server)?;
+        let options = Arc::new(options);
+        Ok(Self { server, transport: Transport::new(options.clone()), options, cache: Mutex::default(), catalog: Mutex::default() })
+    }
+
+    /// What the server offers; asked once and kept until [`Client::refresh`].
+    pub async fn catalog(&self) -> Result<Arc<Catalog>, Error> {
+        let kept = self.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match kept {
+            Some(catalog) => Ok(catalog),
+            None => self.refresh().await,
+        }
+    }
+
+    /// Reads the directories again.
+    pub async fn refresh(&self) -> Result<Arc<Catalog>, Error> {
+        let catalog = Arc::new(self.discover().await?);
+        *self.catalog.lock().unwrap_or_else(PoisonError::into_inner) = Some(catalog.clone());
+        Ok(catalog)
+    }
+
+    /// The root directory. A server named without a path is asked at `/` and, when that is something else, at `/directory`.
+    pub async fn root(&self) -> Result<Answer<Directory>, Error> {
+        let first = self.directory_at(&self.server).await;
+        let elsewhere = match &first {
+            Err(Error::Status { .. } | Error::BadAnswer { .. }) => true,
+            Err(Error::Refused { status, .. }) => *status == StatusCode::NOT_FOUND || *status == StatusCode::NOT_ACCEPTABLE,
+            _ => false,
+        };
+        if self.server.path() != "/" || !elsewhere {
+            return first;
+        }
+        match self.directory_at(&self.server.resolve("/directory")?).await {
+            Err(Error::Status { status: StatusCode::NOT_FOUND, .. }) => {
+                Err(Error::bad(&self.server, "there is no ALTO directory (RFC 7285 section 9.2) at this address; give its full URL"))
+            }
+            second => second,
+        }
+    }
+
+    async fn directory_at(&self, uri: &Uri) -> Result<Answer<Directory>, Error> {
+        self.get_as(uri, media_type::DIRECTORY, Directory::from_json_within).await
+    }
+
+    async fn discover(&self) -> Result<Catalog, Error> {
+        let limits = &self.options.limits;
+        let root = self.root().await?;
+        let mut offers = Vec::new();
+        let mut seen = HashSet::from([root.uri.clone(), self.server.clone()]);
+        let mut waiting = VecDeque::from([(root.uri.clone(), root.value.clone(), 0)]);
+        let mut followed = 1;
+        while let Some((uri, directory, depth)) = waiting.pop_front() {
+            for offer in offers_of(&directory, &uri)? {
+                if offer.service() != Service::Directory {
+                    offers.push(offer);
+                    continue;
+                }
+                if !seen.insert(offer.uri.clone()) {
+                    continue;
+                }
+                let too_many = |what, max, name| Error::Limit { uri: offer.uri.to_string(), what, max, name };
+                if depth >= limits.directory_depth_max {
+                    return Err(too_many("the depth of directories", limits.directory_depth_max, "directory_depth_max"));
+                }
+                followed += 1;
+                if followed > limits.directories_max {
+                    return Err(too_many("the number of directories", limits.directories_max, "directories_max"));
+                }
+                let next = self.directory_at(&offer.uri).await?;
+                waiting.push_back((next.uri, next.value, depth + 1));
+            }
+        }
+        Ok(Catalog { root: root.uri, directory: root.value, offers })
+    }
+
+    /// A resource that is got, whatever it is.
+    pub async fn resource(&self, offer: &Offer) -> Result<Answer<Document>, Error> {
+        let wanted = match offer.service() {
+            Service::NetworkMap => media_type::NETWORK_MAP,
+            Service::CostMap => media_type::COST_MAP,
+            Service::Directory => media_type::DIRECTORY,
+            service => {
+                let what = format!("{} ({}) answers requests (POST); it is not a document to get", offer.id, service.as_str());
+                return Err(Error::NotOffered { what, offered: Vec::new() });
+            }
+        };
+        let parse: Parse<Document> = match wanted {
+            media_type::NETWORK_MAP => |body, limits| Document::parse_within(body, Some(media_type::NETWORK_MAP), limits),
+            media_type::COST_MAP => |body, limits| Document::parse_within(body, Some(media_type::COST_MAP), limits),
+            _ => |body, limits| Document::parse_within(body, Some(media_type::DIRECTORY), limits),
+        };
+        let answer = self.get_as(&offer.uri, wanted, parse).await?;
+        match &*answer.value {
+            Document::NetworkMap(map) => check_network_map(&answer.uri, &offer.id, map)?,
+            Document::CostMap(map) => check_cost_map(&answer.uri, offer, &offer.cost_types, map)?,
+            _ => {}
+        }
+        Ok(answer)
+    }
+
+    /// A network map: the one of this id, or the default one.
+    pub async fn network_map(&self, id: Option<&ResourceId>) -> Result<Answer<NetworkMap>, Error> {
+        let catalog = self.catalog().await?;
+        let offer = catalog.network_map(id)?;
+        let answer = self.get_as(&offer.uri, media_type::NETWORK_MAP, NetworkMap::from_json_within).await?;
+        check_network_map(&answer.uri, &offer.id, &answer.value)?;
+        Ok(answer)
+    }
+
+    /// The cost map of a cost type over a network map (the default one without an id).
+    pub async fn cost_map(&self, cost_type: &CostType, network_map: Option<&ResourceId>) -> Result<Answer<CostMap>, Error> {
+        let catalog = self.catalog().await?;
+        let offer = catalog.cost_map(cost_type, &catalog.network_map(network_map)?.id)?;
+        let answer = self.get_as(&offer.uri, media_type::COST_MAP, CostMap::from_json_within).await?;
+        check_cost_map(&answer.uri, offer, &offer.cost_types, &answer.value)?;
+        Ok(answer)
+    }
+
+    /// Some PIDs of a network map.
+    pub async fn filtered_network_map(
+        &self,
+        network_map: Option<&ResourceId>,
+        filter: &network_map::Filter,
+    ) -> Result<Answer<NetworkMap>, Error> {
+        let catalog = self.catalog().await?;
+        let network_map = &catalog.network_map(network_map)?.id;
+        let offer = catalog.filtered_network_map(network_map)?;
+        let answer = self
+            .post_as(&offer.uri, media_type::NETWORK_MAP_FILTER, filter.to_json(), media_type::NETWORK_MAP, NetworkMap::from_json_within)
+            .await?;
+        check_network_map(&answer.uri, network_map, &answer.value)?;
+        Ok(answer)
+    }
+
+    /// Some costs of a cost map, of one cost type or several (RFC 8189).
+    pub async fn filtered_cost_map(&self, network_map: Option<&ResourceId>, filter: &cost_map::Filter) -> Result<Answer<CostMap>, Error> {
+        let catalog = self.catalog().await?;
+        let network_map = &catalog.network_map(network_map)?.id;
+        let offer = catalog.filtered_cost_map(&filter.query.cost_types, network_map, !filter.query.constraints.is_empty())?;
+        let answer = self
+            .post_as(&offer.uri, media_type::COST_MAP_FILTER, filter.to_json(), media_type::COST_MAP, CostMap::from_json_within)
+            .await?;
+        check_cost_map(&answer.uri, offer, &filter.query.cost_types, &answer.value)?;
+        Ok(answer)
+    }
+
+    /// Costs between endpoints.
+    pub async fn endpoint_costs(&self, request: &endpoint_cost::Request) -> Result<Answer<EndpointCosts>, Error> {
+        let catalog = self.catalog().await?;
+        let offer = catalog.endpoint_cost(&request.query.cost_types, !request.query.constraints.is_empty())?;
+        let answer = self
+            .post_as(
+                &offer.uri,
+                media_type::ENDPOINT_COST_PARAMS,
+                request.to_json(),
+                media_type::ENDPOINT_COST,
+                EndpointCosts::from_json_within,
+            )
+            .await?;
+        check_cost_types(&answer.uri, &request.query.cost_types, answer.value.tables.iter().map(|(cost_type, _)| cost_type))?;
+        Ok(answer)
+    }
+
+    /// Properties of endpoints. All must be of one service.
+    pub async fn endpoint_properties(&self, request: &endpoint_property::Request) -> Result<Answer<EndpointProperties>, Error> {
+        let catalog = self.catalog().await?;
+        let mut offer = None;
+        for property in &request.properties {
+            let found = catalog.endpoint_properties(property)?;
+            offer = offer.or(Some(found));
+        }
+        let Some(offer) = offer else {
+            return Err(Error::NotOffered { what: "no endpoint property was asked for".into(), offered: Vec::new() });
+        };
+        self.post_as(
+            &offer.uri,
+            media_type::ENDPOINT_PROPERTIES_PARAMS,
+            request.to_json(),
+            media_type::ENDPOINT_PROPERTIES,
+            EndpointProperties::from_json_within,
+        )
+        .await
+    }
+
+    /// One request as it is, for what this client has no words for; any status is an answer.
+    pub async fn ask(&self, ask: Ask) -> Result<Reply, Error> {
+        self.transport.exchange(ask).await
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    async fn get_as<T: Send + Sync + 'static>(&self, uri: &Uri, wanted: &'static str, parse: Parse<T>) -> Result<Answer<T>, Error> {
+        // One URI may be parsed as a document and as a map: what is kept is of one type.
+        let key = format!("{uri} {}", std::any::type_name::<T>());
+        let kept = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key, wanted);
+        let mut headers = accept(wanted);
+        if let Some(kept) = &kept {
+            headers.insert(header::IF_NONE_MATCH, kept.etag.clone());
+        }
+        let reply = self.transport.exchange(Ask { method: Method::GET, uri: uri.clone(), headers, body: Bytes::new() }).await?;
+        if reply.status == StatusCode::NOT_MODIFIED {
+            let Some(kept) = kept else { return Err(Error::bad(uri, "304 Not Modified to a request without If-None-Match")) };
+            let value = kept.parsed.downcast::<T>().map_err(|_| Error::bad(uri, "the body kept is of another type"))?;
+            let etag = kept.etag.to_str().ok().map(str::to_owned);
+            return Ok(Answer { uri: reply.uri, etag, body: kept.body, value, revalidated: true });
+        }
+        let value = Arc::new(self.read(&Method::GET, &reply, wanted, parse)?);
+        if let Some(etag) = reply.headers.get(header::ETAG) {
+            let kept = Kept { etag: etag.clone(), media_type: wanted.to_owned(), body: reply.body.clone(), parsed: value.clone() };
+            self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(&key, kept, self.options.limits.cache_bytes_max);
+        }
+        Ok(answer(reply, value))
+    }
+
+    async fn post_as<T>(
+        &self,
+        uri: &Uri,
+        content_type: &'static str,
+        body: Vec<u8>,
+        wanted: &'static str,
+        parse: Parse<T>,
+    ) -> Result<Answer<T>, Error> {
+        let mut headers = accept(wanted);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let reply = self.transport.exchange(Ask { method: Method::POST, uri: uri.clone(), headers, body: body.into() }).await?;
+        let value = Arc::new(self.read(&Method::POST, &reply, wanted, parse)?);
+        Ok(answer(reply, value))
+    }
+
+    fn read<T>(&self, method: &Method, reply: &Reply, wanted: &str, parse: Parse<T>) -> Result<T, Error> {
+        let uri = &reply.uri;
+        if let Some(refusal) = refusal(reply, &self.options.limits.documents)? {
+            return Err(refusal);
+        }
+        if reply.status != StatusCode::OK {
+            return Err(Error::Status { method: method.clone(), uri: uri.to_string(), status: reply.status, body: reply.excerpt() });
+        }
+        let got = reply.media_type();
+        if got != wanted {
+            let got = if got.is_empty() { "no content type".to_owned() } else { crate::error::excerpt(&got) };
+            return Err(Error::bad(uri, format!("{got} where {wanted} was asked for")));
+        }
+        parse(&reply.body, &self.options.limits.documents).map_err(|error| Error::unparsable(uri, &error))
+    }
+}
+
+/// The refusal that a reply is, in ALTO's words (RFC 7285 section 8.5), if it is one. Errors: an error body that is none.
+pub(crate) fn refusal(reply: &Reply, limits: &alto::Limits) -> Result<Option<Error>, Error> {
+    if reply.media_type() != media_type::ERROR {
+        return Ok(None);
+    }
+    match ErrorBody::from_json_within(&reply.body, limits) {
+        Ok(error) => Ok(Some(Error::Refused { uri: reply.uri.to_string(), status: reply.status, error: Box::new(error) })),
+        // A status that is an error says enough; the body only would have said more.
+        Err(_) if reply.status.is_client_error() || reply.status.is_server_error() => Ok(None),
+        Err(error) => Err(Error::bad(&reply.uri, format!("its error body is wrong: {error}"))),
+    }
+}
+
+fn answer<T>(reply: Reply, value: Arc<T>) -> Answer<T> {
+    let etag = Some(reply.header(header::ETAG).to_owned()).filter(|etag| !etag.is_empty());
+    Answer { uri: reply.uri, etag, body: reply.body, value, revalidated: false }
+}
+
+/// RFC 7285 section 8.3.1: the type wanted, and errors.
+fn accept(wanted: &str) -> HeaderMap {
+    let value = format!("{wanted},{}", media_type::ERROR);
+    HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(&value).expect("media types are ASCII"))])
+}
+
+/// RFC 7285 sections 11.2.1.6 and 11.3.1.6: the tag is there and names the map that was asked for.
+fn check_network_map(uri: &Uri, id: &ResourceId, map: &NetworkMap) -> Result<(), Error> {
+    match &map.vtag {
+        None => Err(Error::bad(uri, "meta/vtag is missing (RFC 7285 section 11.2.1.6)")),
+        Some(vtag) if vtag.resource_id != *id => {
+            Err(Error::bad(uri, format!("meta/vtag names {}, the directory calls this resource {id}", vtag.resource_id)))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// RFC 7285 section 11.2.3.6: the network map depended on is the one the directory says, the costs are those asked for.
+fn check_cost_map(uri: &Uri, offer: &Offer, wanted: &[CostType], map: &CostMap) -> Result<(), Error> {
+    check_cost_types(uri, wanted, map.tables.iter().map(|(cost_type, _)| cost_type))?;
+    match &*map.dependent_vtags {
+        [vtag] if offer.entry.uses.is_empty() || offer.entry.uses.contains(&vtag.resource_id) => Ok(()),
+        [vtag] => Err(Error::bad(uri, format!("meta/dependent-vtags names {}, which {} does not use", vtag.resource_id, offer.id))),
+        other => Err(Error::bad(uri, format!("meta/dependent-vtags has {} entries, not 1 (RFC 7285 section 11.2.3.6)", other.len()))),
+    }
+}
+
+fn check_cost_types<'a>(uri: &Uri, wanted: &[CostType], got: impl Iterator<Item = &'a CostType>) -> Result<(), Error> {
+    let got: Vec<_> = got.collect();
+    if got.len() == wanted.len() && got.iter().all(|one| wanted.contains(one)) {
+        return Ok(());
+    }
+    let list = |types: &mut dyn Iterator<Item = String>| types.collect::<Vec<_>>().join(", ");
+    let (got, wanted) = (list(&mut got.iter().map(ToString::to_string)), list(&mut wanted.iter().map(ToString::to_string)));
+    Err(Error::bad(uri, format!("costs of {got} where {wanted} was asked for")))
+}

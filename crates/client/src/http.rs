@@ -1,0 +1,302 @@
+//! Exchanges of one request and one answer over HTTP/1.1 and HTTP/2: connections, redirects, content codings (RFC 9110, 9113).
+//!
+//! Invariant: at most `idle_connections_max` idle HTTP/1.1 connections an origin, one HTTP/2 connection an origin, and no body above
+//! `body_bytes_max` in memory. A request is sent again only when a kept connection turned out dead before the request left.
+use crate::{
+    error::{Error, excerpt},
+    options::{Options, Protocol},
+    tls,
+    uri::{Origin, Uri},
+};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+/// A request to be sent.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Method.
+    pub method: Method,
+    /// Where to.
+    pub uri: Uri,
+    /// Fields besides those every request has (`host`, `user-agent`, `accept-encoding`).
+    pub headers: HeaderMap,
+    /// Empty for none.
+    pub body: Bytes,
+}
+
+/// A whole answer, content coding removed.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Where it came from, after redirects.
+    pub uri: Uri,
+    /// Status.
+    pub status: StatusCode,
+    /// HTTP version it came by.
+    pub version: Version,
+    /// Fields as received.
+    pub headers: HeaderMap,
+    /// Decoded.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// A field as text; empty when it is missing or no text.
+    pub fn header(&self, name: header::HeaderName) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+    /// Media type without parameters, lower case.
+    pub fn media_type(&self) -> String {
+        self.header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+    /// Start of the body, for messages.
+    pub fn excerpt(&self) -> String {
+        excerpt(&String::from_utf8_lossy(&self.body[..self.body.len().min(1000)]))
+    }
+}
+
+/// Owns the connections.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    options: Arc<Options>,
+    tls: OnceLock<Arc<rustls::ClientConfig>>,
+    idle: Mutex<HashMap<Origin, Idle>>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    http1: Vec<http1::SendRequest<Full<Bytes>>>,
+    http2: Option<http2::SendRequest<Full<Bytes>>>,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Transport {
+    pub fn new(options: Arc<Options>) -> Self {
+        Self { options, tls: OnceLock::new(), idle: Mutex::default() }
+    }
+
+    /// Sends and follows redirects. Errors: `Connect`, `Tls`, `Timeout`, `Broken`, `Limit`, `BadAnswer` (coding, redirect).
+    pub async fn exchange(&self, mut ask: Ask) -> Result<Reply, Error> {
+        for _ in 0..=self.options.limits.redirects_max {
+            let reply = self.exchange_once(&ask).await?;
+            let follow = match reply.status {
+                // 303 and the habits around 301 and 302 turn a POST into a GET, which no ALTO service means: only these keep the method.
+                StatusCode::PERMANENT_REDIRECT | StatusCode::TEMPORARY_REDIRECT => true,
+                StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => matches!(ask.method, Method::GET | Method::HEAD),
+                _ => false,
+            };
+            let location = reply.header(header::LOCATION);
+            if !follow || location.is_empty() {
+                return Ok(reply);
+            }
+            let next = ask.uri.resolve(location).map_err(|error| Error::bad(&ask.uri, format!("it redirects to nowhere: {error}")))?;
+            if next.origin() != ask.uri.origin() {
+                ask.headers.remove(header::AUTHORIZATION);
+            }
+            ask.uri = next;
+        }
+        let limits = &self.options.limits;
+        Err(Error::Limit { uri: ask.uri.to_string(), what: "the number of redirects", max: limits.redirects_max, name: "redirects_max" })
+    }
+
+    async fn exchange_once(&self, ask: &Ask) -> Result<Reply, Error> {
+        let origin = ask.uri.origin();
+        let silence = self.options.silence_timeout;
+        let mut kept = self.take(&origin);
+        loop {
+            let (mut sender, fresh) = match kept.take() {
+                Some(sender) => (sender, false),
+                None => (self.connect(&origin).await?, true),
+            };
+            let sent = match &mut sender {
+                Sender::Http1(s) => timeout(silence, s.try_send_request(message(ask, false))).await,
+                Sender::Http2(s) => timeout(silence, s.try_send_request(message(ask, true))).await,
+            };
+            let answer: Result<http::Response<Incoming>, TrySendError<_>> =
+                sent.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?;
+            match answer {
+                Ok(response) => {
+                    let reply = self.read(ask, response).await?;
+                    self.give_back(origin, sender);
+                    return Ok(reply);
+                }
+                // The server closed a kept connection: the request never left, or its fate is known to be harmless.
+                Err(error) if !fresh && (error.message().is_some() || is_repeatable(&ask.method)) => {
+                    self.forget_http2(&origin);
+                    kept = self.take(&origin);
+                }
+                Err(error) => return Err(Error::Broken { uri: ask.uri.to_string(), source: error.into_error() }),
+            }
+        }
+    }
+
+    fn take(&self, origin: &Origin) -> Option<Sender> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = idle.get_mut(origin)?;
+        if let Some(sender) = idle.http2.as_ref().filter(|sender| !sender.is_closed()) {
+            return Some(Sender::Http2(sender.clone()));
+        }
+        while let Some(sender) = idle.http1.pop() {
+            if sender.is_ready() {
+                return Some(Sender::Http1(sender));
+            }
+        }
+        None
+    }
+
+    fn give_back(&self, origin: Origin, sender: Sender) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = idle.entry(origin).or_default();
+        match sender {
+            Sender::Http1(sender) if !sender.is_closed() && idle.http1.len() < self.options.limits.idle_connections_max => {
+                idle.http1.push(sender);
+            }
+            Sender::Http2(sender) if !sender.is_closed() => idle.http2 = Some(sender),
+            _ => {}
+        }
+    }
+
+    fn forget_http2(&self, origin: &Origin) {
+        if let Some(idle) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(origin) {
+            idle.http2 = None;
+        }
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Sender, Error> {
+        let late = |_| Error::Connect {
+            origin: origin.to_string(),
+            source: io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no connection after {} s", self.options.connect_timeout.as_secs_f64()),
+            ),
+        };
+        timeout(self.options.connect_timeout, self.connect_patiently(origin)).await.map_err(late)?
+    }
+
+    async fn connect_patiently(&self, origin: &Origin) -> Result<Sender, Error> {
+        let no_connection = |source| Error::Connect { origin: origin.to_string(), source };
+        let tcp = TcpStream::connect((&*origin.host, origin.port)).await.map_err(no_connection)?;
+        tcp.set_nodelay(true).map_err(no_connection)?;
+        if !origin.tls {
+            return self.handshake(origin, tcp, self.options.protocol == Protocol::Http2).await;
+        }
+        let config = match self.tls.get() {
+            Some(config) => config.clone(),
+            None => {
+                let config = tls::config(self.options.ca_file.as_deref(), self.options.protocol)?;
+                self.tls.get_or_init(|| config).clone()
+            }
+        };
+        let no_session = |source| Error::Tls { origin: origin.to_string(), source };
+        let name = rustls::pki_types::ServerName::try_from(origin.host.to_string())
+            .map_err(|error| no_session(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(no_session)?;
+        let http2 = match stream.get_ref().1.alpn_protocol() {
+            Some(chosen) => chosen == b"h2",
+            None => self.options.protocol == Protocol::Http2,
+        };
+        self.handshake(origin, stream, http2).await
+    }
+
+    async fn handshake(
+        &self,
+        origin: &Origin,
+        io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+        http2: bool,
+    ) -> Result<Sender, Error> {
+        let broken = |source| Error::Broken { uri: origin.to_string(), source };
+        // The connection tasks end when the sender is dropped or the peer closes; what they saw reaches the request through its sender.
+        if http2 {
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                // A map of 10 MB over the default window of 64 KB costs a round trip for every 64 KB.
+                .initial_stream_window_size(1 << 20)
+                .initial_connection_window_size(4 << 20)
+                .handshake(TokioIo::new(io))
+                .await
+                .map_err(broken)?;
+            tokio::spawn(connection);
+            Ok(Sender::Http2(sender))
+        } else {
+            let (sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
+            tokio::spawn(connection);
+            Ok(Sender::Http1(sender))
+        }
+    }
+
+    async fn read(&self, ask: &Ask, response: http::Response<Incoming>) -> Result<Reply, Error> {
+        let max = self.options.limits.body_bytes_max;
+        let silence = self.options.silence_timeout;
+        let too_large = || Error::Limit { uri: ask.uri.to_string(), what: "the body, in bytes,", max, name: "body_bytes_max" };
+        let (parts, mut incoming) = response.into_parts();
+        let mut body = BytesMut::new();
+        while let Some(frame) =
+            timeout(silence, incoming.frame()).await.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?
+        {
+            let frame = frame.map_err(|source| Error::Broken { uri: ask.uri.to_string(), source })?;
+            if let Ok(data) = frame.into_data() {
+                if body.len() + data.len() > max {
+                    return Err(too_large());
+                }
+                body.extend_from_slice(&data);
+            }
+        }
+        let mut reply =
+            Reply { uri: ask.uri.clone(), status: parts.status, version: parts.version, headers: parts.headers, body: body.freeze() };
+        match reply.header(header::CONTENT_ENCODING).to_ascii_lowercase().as_str() {
+            "" | "identity" => {}
+            // HEAD and 304 name the coding of a body they do not have.
+            _ if reply.body.is_empty() => {}
+            "gzip" | "x-gzip" => {
+                let mut plain = Vec::new();
+                flate2::read::MultiGzDecoder::new(&reply.body[..])
+                    .take(max as u64 + 1)
+                    .read_to_end(&mut plain)
+                    .map_err(|error| Error::bad(&ask.uri, format!("the body is not the gzip it says it is: {error}")))?;
+                if plain.len() > max {
+                    return Err(too_large());
+                }
+                reply.body = plain.into();
+            }
+            other => return Err(Error::bad(&ask.uri, format!("content coding {other:?}, where only gzip was accepted"))),
+        }
+        Ok(reply)
+    }
+}
+
+/// RFC 9110 section 9.2.2, and POST: every ALTO service is a question (RFC 7285 section 8.3.3). PATCH may have been applied.
+fn is_repeatable(method: &Method) -> bool {
+    method != Method::PATCH
+}
+
+fn message(ask: &Ask, http2: bool) -> Request<Full<Bytes>> {
+    // HTTP/2 carries the authority in the URI, HTTP/1.1 in Host with an origin-form target.
+    let target = if http2 { ask.uri.to_string() } else { ask.uri.path().to_owned() };
+    let mut request = Request::new(Full::new(ask.body.clone()));
+    *request.method_mut() = ask.method.clone();
+    *request.uri_mut() = target.parse().expect("Uri::parse took only what http::Uri takes");
+    *request.headers_mut() = ask.headers.clone();
+    let headers = request.headers_mut();
+    if !http2 {
+        let host = HeaderValue::from_str(&ask.uri.authority()).expect("Uri::parse took only what http::Uri takes");
+        headers.insert(header::HOST, host);
+    }
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("altocast/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    request
+}

@@ -1,0 +1,84 @@
+//! What a client may be told, and the bounds it keeps.
+use std::{path::PathBuf, time::Duration};
+
+/// How to reach a server. `Options::new(url)` is right for most.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the root directory is, `http://127.0.0.1:6671` or the full URI of an IRD (RFC 7285 section 9.2).
+    pub server: String,
+    /// Certificates (PEM) to trust instead of the built-in web roots.
+    pub ca_file: Option<PathBuf>,
+    /// Which HTTP to speak.
+    pub protocol: Protocol,
+    /// Longest wait for a connection, TLS handshake included.
+    pub connect_timeout: Duration,
+    /// Longest silence of a server that owes an answer or the rest of one.
+    pub silence_timeout: Duration,
+    /// Bearer token, sent with every request of [`crate::Admin`] and with none of [`crate::Client`].
+    pub token: Option<String>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// Defaults for a server.
+    pub fn new(server: impl Into<String>) -> Self {
+        Self {
+            server: server.into(),
+            ca_file: None,
+            protocol: Protocol::default(),
+            connect_timeout: Duration::from_secs(5),
+            silence_timeout: Duration::from_secs(30),
+            token: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Which version of HTTP to speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// With TLS whatever ALPN agrees on, HTTP/2 first; without TLS HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only; without TLS by prior knowledge (RFC 9113 section 3.3).
+    Http2,
+}
+
+/// Bounds on what a server can make a client hold or do.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// One decoded body. 256 MiB, as [`alto::Limits`]: nothing larger could be read, and a bound to what a gzip bomb can take.
+    pub body_bytes_max: usize,
+    /// All bodies kept for revalidation together. 256 MiB: some 25 cost maps of 1,000 PIDs.
+    pub cache_bytes_max: usize,
+    /// Directories followed from the root one. 32: real delegations are one a subdomain (RFC 7285 section 9.2.4).
+    pub directories_max: usize,
+    /// Directories below directories. 4: enough for any sane delegation, and ends a cycle of ever new URIs.
+    pub directory_depth_max: usize,
+    /// Redirects for one request. 5, as curl users are told to choose.
+    pub redirects_max: usize,
+    /// Idle HTTP/1.1 connections kept for each origin. 8: more than one command uses at once.
+    pub idle_connections_max: usize,
+    /// What one document may hold. Its own defaults and reasons.
+    pub documents: alto::Limits,
+    /// Destinations in one endpoint cost request. 2,000: about 60 KB of request, well inside the body bound of servers.
+    pub destinations_per_request_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 256 << 20,
+            cache_bytes_max: 256 << 20,
+            directories_max: 32,
+            directory_depth_max: 4,
+            redirects_max: 5,
+            idle_connections_max: 8,
+            documents: alto::Limits::default(),
+            destinations_per_request_max: 2000,
+        }
+    }
+}
