@@ -12,19 +12,9 @@ pub enum Error {
     /// One commit names a resource twice; which of the two is meant cannot be known: 400.
     #[error("the commit changes {0} twice")]
     ChangedTwice(ResourceId),
-    /// The document or what it depends on is at fault: 400, with the ALTO error.
+    /// The document, the patch, or what it depends on is at fault: 400, with the ALTO error.
     #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// A patch is no patch, or does not apply: 400, with the ALTO error.
-    #[error("patch of {resource}: {why}")]
-    Patch {
-        /// What was to be patched.
-        resource: ResourceId,
-        /// For people.
-        why: String,
-        /// For programs.
-        body: ErrorBody,
-    },
+    Refused(Box<Refusal>),
     /// The change guard wants this confirmed: 409.
     #[error("the change moves {}", .0)]
     Guarded(Moved),
@@ -44,8 +34,13 @@ impl Error {
     pub fn body(&self) -> Option<&ErrorBody> {
         match self {
             Self::Refused(refusal) => Some(&refusal.body),
-            Self::Patch { body, .. } => Some(body),
             _ => None,
         }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
     }
 }

@@ -91,7 +91,10 @@ impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { resource, prefixes, of, share_max } = self;
         let (share, max) = (100.0 * self.share(), 100.0 * share_max);
-        write!(f, "{prefixes} of {of} prefixes of {resource} ({share:.1} %) to another PID; without confirmation at most {max:.1} % may move")
+        write!(
+            f,
+            "{prefixes} of {of} prefixes of {resource} ({share:.1} %) to another PID; without confirmation at most {max:.1} % may move"
+        )
     }
 }
 

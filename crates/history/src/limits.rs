@@ -19,6 +19,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { versions_max: 256, resources_max: 4_096, patch_operations_max: 100_000, patch_copied_bytes_max: 64 << 20, documents: alto::Limits::default() }
+        Self {
+            versions_max: 256,
+            resources_max: 4_096,
+            patch_operations_max: 100_000,
+            patch_copied_bytes_max: 64 << 20,
+            documents: alto::Limits::default(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! The patch is applied to the document as it is served; what comes out is read as strictly as any other document.
 use crate::{Error, Limits, Version};
 use alto::{Document, ErrorBody, id::ResourceId};
+use maps::guidance::Refusal;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +15,7 @@ pub(crate) enum Kind {
 }
 
 pub(crate) fn apply(version: &Version, kind: Kind, patch: &[u8], limits: &Limits) -> Result<Document, Error> {
-    let fault = |body: ErrorBody| Error::Patch { resource: version.resource.clone(), why: body.to_string(), body };
+    let fault = |body: ErrorBody| Error::from(Refusal { resource: version.resource.clone(), why: format!("patch: {body}"), body });
     if patch.len() > limits.documents.body_bytes_max {
         return Err(fault(ErrorBody::syntax(format!("the patch is larger than {} bytes", limits.documents.body_bytes_max))));
     }

@@ -1,4 +1,5 @@
 //! What a writer may rely on: commits, versions, patches, folders, the guard. Documents are those of RFC 7285 section 11.2.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 use alto::{
     Document,
     cost::CostType,
@@ -201,7 +202,11 @@ fn copies_of_copies_are_bounded() {
 #[test]
 fn an_unchanged_file_undoes_nothing() {
     let publisher = publisher();
-    let file = |cost: f64, digest: &str| Change::File { id: id("c"), digest: digest.parse::<Tag>().unwrap(), document: costs("routingcost", &[1, 2], cost) };
+    let file = |cost: f64, digest: &str| Change::File {
+        id: id("c"),
+        digest: digest.parse::<Tag>().unwrap(),
+        document: costs("routingcost", &[1, 2], cost),
+    };
     let map = |digest: &str| Change::File { id: id("m"), digest: digest.parse().unwrap(), document: network(&[1, 2]) };
     let cost = || body(&publisher, "c")["cost-map"]["p1"]["p2"].as_f64();
     publisher.apply(vec![map("m1"), file(1.0, "c1")], at(1), false).unwrap();
@@ -296,11 +301,7 @@ fn readers_see_all_of_a_commit_or_none() {
     let commit = |n: u64| {
         // The set of PIDs and both costs tell which commit it is.
         let pids: Vec<u8> = (0..=(n % 7) as u8).collect();
-        vec![
-            put("c", costs("routingcost", &pids, n as f64)),
-            put("h", costs("hopcount", &pids, n as f64)),
-            put("m", network(&pids)),
-        ]
+        vec![put("c", costs("routingcost", &pids, n as f64)), put("h", costs("hopcount", &pids, n as f64)), put("m", network(&pids))]
     };
     publisher.apply(commit(1), at(1), false).unwrap();
     let torn = AtomicBool::new(false);
@@ -310,7 +311,8 @@ fn readers_see_all_of_a_commit_or_none() {
                 let mut last = 0;
                 while last < COMMITS && !torn.load(Ordering::Relaxed) {
                     let snapshot = publisher.current();
-                    let document = |name: &str| -> serde_json::Value { serde_json::from_slice(&snapshot.versions[&id(name)].body).unwrap() };
+                    let document =
+                        |name: &str| -> serde_json::Value { serde_json::from_slice(&snapshot.versions[&id(name)].body).unwrap() };
                     let (map, routing, hops) = (document("m"), document("c"), document("h"));
                     let n = routing["cost-map"]["p0"]["p0"].as_u64().unwrap();
                     let whole = hops["cost-map"] == routing["cost-map"]

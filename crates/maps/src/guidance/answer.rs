@@ -8,8 +8,9 @@ use super::{
 };
 use alto::{
     cost::{CostType, Query},
-    cost_map, endpoint_cost, endpoint_property,
+    cost_map,
     endpoint::Address,
+    endpoint_cost, endpoint_property,
     error::ErrorBody,
     id::{Pid, ResourceId},
     network_map,
@@ -96,8 +97,10 @@ fn filtered_cost_map(network: &Network, body: &[u8], limits: &Limits) -> Result<
             places(view, pids)
         }
     };
-    let selection =
-        Selection { sources: list(&filter.sources, |source| &source.rows), destinations: list(&filter.destinations, |source| &source.columns) };
+    let selection = Selection {
+        sources: list(&filter.sources, |source| &source.rows),
+        destinations: list(&filter.destinations, |source| &source.columns),
+    };
     let keys = |places: &[PidIx]| {
         let mut keys = Keys::with_capacity(places.len());
         for place in places {
@@ -200,7 +203,10 @@ impl<'a> Plan<'a> {
 /// The tables of cost types; one that is not announced is an error of `single/...`, or of the array `list`, whose element
 /// is then the value (RFC 7285 section 8.5.2).
 fn sources<'a>(
-    network: &'a Network, cost_types: &[CostType], single: Option<&str>, list: &str,
+    network: &'a Network,
+    cost_types: &[CostType],
+    single: Option<&str>,
+    list: &str,
 ) -> Result<Vec<&'a super::CostSource>, ErrorBody> {
     let of = |cost_type: &CostType| {
         network.cost(&cost_type.metric, cost_type.mode).map(|source| &**source).ok_or_else(|| match single {

@@ -126,7 +126,9 @@ impl Composer<'_> {
     }
 
     fn published_costs(
-        &self, networks: &BTreeMap<ResourceId, Arc<NetworkView>>, default: Option<&ResourceId>,
+        &self,
+        networks: &BTreeMap<ResourceId, Arc<NetworkView>>,
+        default: Option<&ResourceId>,
     ) -> Result<Vec<(ResourceId, Arc<CostView>)>, Refusal> {
         let mut views: Vec<(ResourceId, Arc<CostView>)> = Vec::new();
         for (id, document) in &self.inputs.documents {
@@ -189,11 +191,17 @@ impl Composer<'_> {
 
     /// The view of `origin` as cost map `id`: only PIDs of the network map, `convert`ed, tagged.
     fn view(
-        &self, id: &ResourceId, network: &Arc<NetworkView>, cost_type: CostType, origin: &Arc<CostTable>,
+        &self,
+        id: &ResourceId,
+        network: &Arc<NetworkView>,
+        cost_type: CostType,
+        origin: &Arc<CostTable>,
         convert: impl FnOnce(&Arc<CostTable>) -> Arc<CostTable>,
     ) -> Arc<CostView> {
         let before = match self.previous.and_then(|previous| previous.services.get(id)) {
-            Some(Service::Get(Resource::Cost(view))) if view.cost_type == cost_type && view.network_map.resource_id == network.id => Some(view),
+            Some(Service::Get(Resource::Cost(view))) if view.cost_type == cost_type && view.network_map.resource_id == network.id => {
+                Some(view)
+            }
             _ => None,
         };
         if let Some(before) = before
@@ -271,8 +279,11 @@ impl Network {
 /// Where the PIDs of a network map lie in the rows and columns of tables; tables often share their names.
 struct Indexes<'a> {
     network: &'a NetworkView,
-    made: Vec<(Arc<[Pid]>, Arc<[u32]>)>,
+    made: Vec<Index>,
 }
+
+/// Names of rows or columns, and where each PID of the network map is among them.
+type Index = (Arc<[Pid]>, Arc<[u32]>);
 
 impl Indexes<'_> {
     fn source(&mut self, cost_type: CostType, view: &Arc<CostView>, whole: Option<Arc<CostView>>, ranked: bool) -> Arc<CostSource> {

@@ -43,13 +43,13 @@ impl Guidance {
         let (from, to) = (network.view.pid(from), network.view.pid(to));
         let computed = self.computed.as_ref().filter(|computed| {
             let table = computed.tables.get(metric);
-            computed.policy.network_map_id == network.view.id && table.is_some_and(|table| std::sync::Arc::ptr_eq(table, &costs.view.origin))
+            computed.policy.network_map_id == network.view.id
+                && table.is_some_and(|table| std::sync::Arc::ptr_eq(table, &costs.view.origin))
         });
         let explained = computed.and_then(|computed| computed.explain(metric, from, to).ok());
         let published = explained.is_none();
-        let cost = explained.unwrap_or_else(|| {
-            explain::Explanation::new(metric, from, to, costs.view.table.get(from.as_str(), to.as_str()))
-        });
+        let cost =
+            explained.unwrap_or_else(|| explain::Explanation::new(metric, from, to, costs.view.table.get(from.as_str(), to.as_str())));
         Ok(Explanation {
             source_endpoint: source.to_string(),
             source_prefix: source_prefix.to_string(),

@@ -103,7 +103,8 @@ impl NetworkView {
     /// A published map.
     fn of_document(id: &ResourceId, map: NetworkMap) -> Result<Self, Refusal> {
         let pids: Arc<[Pid]> = map.pids.keys().cloned().collect();
-        let mut entries: Vec<(Prefix, PidIx)> = Vec::with_capacity(map.pids.values().map(|group| group.ipv4.len() + group.ipv6.len()).sum());
+        let mut entries: Vec<(Prefix, PidIx)> =
+            Vec::with_capacity(map.pids.values().map(|group| group.ipv4.len() + group.ipv6.len()).sum());
         for (place, group) in map.pids.values().enumerate() {
             let place = PidIx(u32::try_from(place).expect("a document's limits keep its PIDs below 2^32"));
             entries.extend(group.ipv4.iter().chain(&group.ipv6).map(|prefix| (*prefix, place)));

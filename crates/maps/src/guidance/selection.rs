@@ -4,7 +4,10 @@
 //! Shape: `m` sources × `n` destinations, row-major. A pair without a cost, or whose costs fail the constraints, is left
 //! out, and so is a source without any pair. Memory besides the answer: one row per cost type, plus `8 m n` bytes for
 //! each cost type that must be ranked.
-use super::{ABSENT, CostSource, write, write::Keys};
+use super::{
+    ABSENT, CostSource,
+    write::{self, COST_BYTES_MAX, KeySource, Keys, Padded},
+};
 use crate::{PidIx, costs::prefers_high};
 use alto::{
     cost::{Constraints, Mode},
@@ -38,15 +41,28 @@ impl<'a> Costs<'a> {
             return Self::Table { table: &whole.table, rows, columns };
         }
         let width = columns.len();
-        let mut values = vec![f64::NAN; rows.len() * width];
-        if width > 0 {
-            for (row, out) in rows.iter().zip(values.chunks_exact_mut(width)) {
-                gather(table, *row, &columns, out);
+        let gathered = |table: &CostTable| {
+            let mut values = vec![f64::NAN; rows.len() * width];
+            if width > 0 {
+                for (row, out) in rows.iter().zip(values.chunks_exact_mut(width)) {
+                    gather(table, *row, &columns, out);
+                }
+            }
+            values
+        };
+        let mut values;
+        match &source.whole {
+            Some(whole) => {
+                // Ranks of all entries: those of a part are in the same order.
+                values = gathered(&whole.table);
+                close_gaps(&mut values);
+            }
+            None => {
+                values = gathered(table);
+                let descending = source.view.cost_type.mode == Mode::Numerical && prefers_high(&source.view.cost_type.metric);
+                rank(&mut values, descending);
             }
         }
-        // A published ordinal map ranks already: lower is better whatever its metric counts.
-        let descending = source.view.cost_type.mode == Mode::Numerical && prefers_high(&source.view.cost_type.metric);
-        rank(&mut values, descending);
         Self::Ranks { values, width }
     }
 
@@ -112,6 +128,31 @@ fn rank(values: &mut [f64], descending: bool) {
     }
 }
 
+/// The same for costs that are ranks already, from 1: without sorting.
+fn close_gaps(ranks: &mut [f64]) {
+    let max = ranks.iter().fold(0.0, |max: f64, rank| max.max(*rank)) as usize;
+    // A bit for each rank; more of them than this take longer than to sort.
+    if max / 64 > 16 * ranks.len() + 1_024 {
+        return rank(ranks, false);
+    }
+    let mut used = vec![0_u64; max / 64 + 1];
+    for rank in ranks.iter().filter(|rank| !rank.is_nan()) {
+        let rank = *rank as usize;
+        used[rank / 64] |= 1 << (rank % 64);
+    }
+    let mut below = Vec::with_capacity(used.len());
+    let mut count = 0;
+    for word in &used {
+        below.push(count);
+        count += word.count_ones();
+    }
+    for rank in ranks.iter_mut().filter(|rank| !rank.is_nan()) {
+        let at = *rank as usize;
+        let in_word = (used[at / 64] & ((1 << (at % 64)) - 1)).count_ones();
+        *rank = f64::from(below[at / 64] + in_word + 1);
+    }
+}
+
 /// Which pairs stay.
 pub(super) struct Tests<'a> {
     pub costs: Vec<Costs<'a>>,
@@ -120,13 +161,40 @@ pub(super) struct Tests<'a> {
 
 /// Writes `{source:{destination:cost,...},...}`. `array`: each cost is an array with one element per cost type (RFC 8189
 /// section 4.1.3), `null` where that type has none.
-pub(super) fn write_costs(out: &mut Vec<u8>, sources: &Keys, destinations: &Keys, costs: &[Costs<'_>], array: bool, tests: Option<&Tests<'_>>) {
-    let width = destinations.len();
+pub(super) fn write_costs(
+    out: &mut Vec<u8>,
+    sources: &Keys,
+    destinations: &Keys,
+    costs: &[Costs<'_>],
+    array: bool,
+    tests: Option<&Tests<'_>>,
+) {
     // Room for the usual case, so that the answer is not copied while it grows; a huge request grows as it goes.
-    out.reserve((sources.len().saturating_mul(destinations.bytes() + width * 8 * costs.len())).min(1 << 24) + sources.bytes() + 16);
+    let row_bytes = destinations.bytes() + destinations.len() * 8 * costs.len();
+    out.reserve(sources.len().saturating_mul(row_bytes).min(1 << 24) + sources.bytes() + 16);
+    match destinations.longest() {
+        0..=16 => write_rows(out, sources, destinations, &Padded::<16>::new(destinations), costs, array, tests),
+        17..=32 => write_rows(out, sources, destinations, &Padded::<32>::new(destinations), costs, array, tests),
+        33..=72 => write_rows(out, sources, destinations, &Padded::<72>::new(destinations), costs, array, tests),
+        _ => write_rows(out, sources, destinations, destinations, costs, array, tests),
+    }
+}
+
+fn write_rows(
+    out: &mut Vec<u8>,
+    sources: &Keys,
+    destinations: &Keys,
+    keys: &impl KeySource,
+    costs: &[Costs<'_>],
+    array: bool,
+    tests: Option<&Tests<'_>>,
+) {
+    let width = destinations.len();
     let mut rows = vec![vec![f64::NAN; width]; costs.len()];
     let mut tested = vec![vec![f64::NAN; width]; tests.map_or(0, |tests| tests.costs.len())];
-    let mut at_pair = vec![f64::NAN; tested.len()];
+    // One row at its longest, and the padding that the last key may reach into.
+    let slack = destinations.longest().max(72) + COST_BYTES_MAX;
+    let mut buffer = vec![0; destinations.bytes() + width * (COST_BYTES_MAX + 1) * costs.len() + width * 2 + slack];
     let start = out.len();
     for source in 0..sources.len() {
         for (costs, row) in costs.iter().zip(&mut rows) {
@@ -136,48 +204,22 @@ pub(super) fn write_costs(out: &mut Vec<u8>, sources: &Keys, destinations: &Keys
             for (costs, row) in tests.costs.iter().zip(&mut tested) {
                 costs.row(source, row);
             }
-        }
-        let undo = out.len();
-        out.extend_from_slice(sources.get(source));
-        let open = out.len();
-        for destination in 0..width {
-            if let Some(tests) = tests {
-                for (value, row) in at_pair.iter_mut().zip(&tested) {
-                    *value = row[destination];
-                }
-                if !tests.constraints.holds(&at_pair) {
-                    continue;
+            for destination in 0..width {
+                if !tests.constraints.holds_by(|index| tested.get(index).map_or(f64::NAN, |row| row[destination])) {
+                    rows.iter_mut().for_each(|row| row[destination] = f64::NAN);
                 }
             }
-            if array {
-                if rows.iter().all(|row| row[destination].is_nan()) {
-                    continue;
-                }
-                out.extend_from_slice(destinations.get(destination));
-                for (at, row) in rows.iter().enumerate() {
-                    out.push(if at == 0 { b'[' } else { b',' });
-                    if row[destination].is_nan() {
-                        out.extend_from_slice(b"null");
-                    } else {
-                        write::cost(out, row[destination]);
-                    }
-                }
-                out.push(b']');
-            } else {
-                let cost = rows[0][destination];
-                if cost.is_nan() {
-                    continue;
-                }
-                out.extend_from_slice(destinations.get(destination));
-                write::cost(out, cost);
-            }
         }
-        if out.len() == open {
-            out.truncate(undo);
-        } else {
+        let end = match &rows[..] {
+            [row] if !array => write_row(&mut buffer, keys, row),
+            _ => write_arrays(&mut buffer, keys, &rows, width),
+        };
+        if end > 0 {
             // The comma that led the first key.
-            out[open] = b'{';
-            out.push(b'}');
+            buffer[0] = b'{';
+            buffer[end] = b'}';
+            out.extend_from_slice(sources.get(source));
+            out.extend_from_slice(&buffer[..=end]);
         }
     }
     if out.len() == start {
@@ -186,6 +228,40 @@ pub(super) fn write_costs(out: &mut Vec<u8>, sources: &Keys, destinations: &Keys
         out[start] = b'{';
     }
     out.push(b'}');
+}
+
+fn write_row(buffer: &mut [u8], keys: &impl KeySource, row: &[f64]) -> usize {
+    let mut place = 0;
+    for (destination, cost) in row.iter().enumerate() {
+        if !cost.is_nan() {
+            place = keys.put(destination, buffer, place);
+            place = write::cost(*cost, buffer, place);
+        }
+    }
+    place
+}
+
+fn write_arrays(buffer: &mut [u8], keys: &impl KeySource, rows: &[Vec<f64>], width: usize) -> usize {
+    let mut place = 0;
+    for destination in 0..width {
+        if rows.iter().all(|row| row[destination].is_nan()) {
+            continue;
+        }
+        place = keys.put(destination, buffer, place);
+        for (at, row) in rows.iter().enumerate() {
+            buffer[place] = if at == 0 { b'[' } else { b',' };
+            place += 1;
+            if row[destination].is_nan() {
+                buffer[place..place + 4].copy_from_slice(b"null");
+                place += 4;
+            } else {
+                place = write::cost(row[destination], buffer, place);
+            }
+        }
+        buffer[place] = b']';
+        place += 1;
+    }
+    place
 }
 
 #[cfg(test)]
@@ -205,6 +281,12 @@ mod tests {
             let mut got = costs.clone();
             rank(&mut got, descending);
             assert_eq!(got, want, "{costs:?}");
+        }
+        for ranks in [vec![7.0, 2.0, 7.0, 65.0, nan, 64.0, 1.0, 128.0], vec![1.0], vec![nan], vec![]] {
+            let (mut sorted, mut counted) = (ranks.clone(), ranks);
+            rank(&mut sorted, false);
+            close_gaps(&mut counted);
+            assert_eq!(format!("{sorted:?}"), format!("{counted:?}"));
         }
         let mut got = [nan, 3.0, nan];
         rank(&mut got, true);

@@ -49,11 +49,7 @@ const PIDS: [&str; 3] = ["PID1", "PID2", "PID3"];
 
 /// RFC 7285 section 11.2.1.7.
 fn example_network() -> Document {
-    network(&[
-        ("PID1", &["192.0.2.0/24", "198.51.100.0/25"]),
-        ("PID2", &["198.51.100.128/25"]),
-        ("PID3", &["0.0.0.0/0", "::/0"]),
-    ])
+    network(&[("PID1", &["192.0.2.0/24", "198.51.100.0/25"]), ("PID2", &["198.51.100.128/25"]), ("PID3", &["0.0.0.0/0", "::/0"])])
 }
 
 /// RFC 8189 section 5.2, and a bandwidth, of which more is better.
@@ -93,7 +89,11 @@ fn filtered_network_map() {
         ("11.3.1.3: twice is once", json!({"pids": ["PID2", "PID2"]}), json!({"PID2": two})),
         ("11.3.1.6: unknown is not named", json!({"pids": ["PID9", "PID1"]}), json!({"PID1": one})),
         ("11.3.1.6: only what was specified", json!({"pids": ["PID9"]}), json!({})),
-        ("11.3.1.3: address types", json!({"pids": ["PID3", "PID2"], "address-types": ["ipv6"]}), json!({"PID3": {"ipv6": ["::/0"]}, "PID2": {}})),
+        (
+            "11.3.1.3: address types",
+            json!({"pids": ["PID3", "PID2"], "address-types": ["ipv6"]}),
+            json!({"PID3": {"ipv6": ["::/0"]}, "PID2": {}}),
+        ),
         ("11.3.1.3: no types are all types", json!({"pids": ["PID3"], "address-types": []}), json!({"PID3": three})),
     ] {
         let answer = ask(&guidance, "filtered-network-map", &request).unwrap();
@@ -174,7 +174,6 @@ fn filtered_cost_map() {
         assert_eq!(answer, json!({"meta": meta, "cost-map": want}), "{why}");
     }
 }
-
 
 #[test]
 fn multi_cost_map() {
@@ -306,11 +305,35 @@ fn errors_name_the_field_and_its_value() {
     let pair = json!({"srcs": ["ipv4:192.0.2.2"], "dsts": ["ipv4:192.0.2.3"]});
     let six = vec![routing(); 7];
     for (service, request, code, field, value) in [
-        ("filtered-cost-map", json!({"cost-type": {"cost-mode": "numerical", "cost-metric": "nope"}}), Code::InvalidFieldValue, "cost-type/cost-metric", Some("nope")),
+        (
+            "filtered-cost-map",
+            json!({"cost-type": {"cost-mode": "numerical", "cost-metric": "nope"}}),
+            Code::InvalidFieldValue,
+            "cost-type/cost-metric",
+            Some("nope"),
+        ),
         ("filtered-cost-map", json!({"cost-type": {"cost-mode": "numerical"}}), Code::MissingField, "cost-type/cost-metric", None),
-        ("filtered-cost-map", json!({"cost-type": {"cost-mode": "foo", "cost-metric": "routingcost"}}), Code::InvalidFieldValue, "cost-type/cost-mode", Some("foo")),
-        ("filtered-cost-map", json!({"cost-type": routing(), "constraints": ["near 5"]}), Code::InvalidFieldValue, "constraints", Some("near 5")),
-        ("filtered-cost-map", json!({"cost-type": routing(), "constraints": ["[1] le 5"]}), Code::InvalidFieldValue, "constraints", Some("[1] le 5")),
+        (
+            "filtered-cost-map",
+            json!({"cost-type": {"cost-mode": "foo", "cost-metric": "routingcost"}}),
+            Code::InvalidFieldValue,
+            "cost-type/cost-mode",
+            Some("foo"),
+        ),
+        (
+            "filtered-cost-map",
+            json!({"cost-type": routing(), "constraints": ["near 5"]}),
+            Code::InvalidFieldValue,
+            "constraints",
+            Some("near 5"),
+        ),
+        (
+            "filtered-cost-map",
+            json!({"cost-type": routing(), "constraints": ["[1] le 5"]}),
+            Code::InvalidFieldValue,
+            "constraints",
+            Some("[1] le 5"),
+        ),
         (
             "filtered-cost-map",
             json!({"multi-cost-types": [routing(), {"cost-mode": "ordinal", "cost-metric": "nope"}]}),
@@ -327,9 +350,27 @@ fn errors_name_the_field_and_its_value() {
             Some(r#"{"cost-mode":"numerical","cost-metric":"nope"}"#),
         ),
         ("endpoint-cost", json!({"cost-type": routing()}), Code::MissingField, "endpoints", None),
-        ("endpoint-cost", json!({"cost-type": routing(), "endpoints": {"srcs": ["ipv4:300.0.0.1"], "dsts": []}}), Code::InvalidFieldValue, "endpoints/srcs", Some("ipv4:300.0.0.1")),
-        ("endpoint-properties", json!({"properties": ["other.pid"], "endpoints": ["ipv4:192.0.2.1"]}), Code::InvalidFieldValue, "properties", Some("other.pid")),
-        ("endpoint-properties", json!({"properties": ["priv:colour"], "endpoints": ["ipv4:192.0.2.1"]}), Code::InvalidFieldValue, "properties", Some("priv:colour")),
+        (
+            "endpoint-cost",
+            json!({"cost-type": routing(), "endpoints": {"srcs": ["ipv4:300.0.0.1"], "dsts": []}}),
+            Code::InvalidFieldValue,
+            "endpoints/srcs",
+            Some("ipv4:300.0.0.1"),
+        ),
+        (
+            "endpoint-properties",
+            json!({"properties": ["other.pid"], "endpoints": ["ipv4:192.0.2.1"]}),
+            Code::InvalidFieldValue,
+            "properties",
+            Some("other.pid"),
+        ),
+        (
+            "endpoint-properties",
+            json!({"properties": ["priv:colour"], "endpoints": ["ipv4:192.0.2.1"]}),
+            Code::InvalidFieldValue,
+            "properties",
+            Some("priv:colour"),
+        ),
         ("filtered-network-map", json!({}), Code::MissingField, "pids", None),
         ("filtered-network-map", json!({"pids": "PID1"}), Code::InvalidFieldType, "pids", None),
     ] {
@@ -346,8 +387,16 @@ fn one_request_has_bounds() {
     let guidance = example();
     let limits = Limits { pairs_max: 3, properties_max: 1, ..Limits::default() };
     for (service, body, field) in [
-        ("endpoint-cost", json!({"cost-type": routing(), "endpoints": {"srcs": ["ipv4:1.0.0.1", "ipv4:1.0.0.2"], "dsts": ["ipv4:1.0.0.1", "ipv4:1.0.0.2"]}}), "endpoints"),
-        ("endpoint-properties", json!({"properties": ["my-default-network-map.pid"], "endpoints": ["ipv4:1.0.0.1", "ipv4:1.0.0.2"]}), "endpoints"),
+        (
+            "endpoint-cost",
+            json!({"cost-type": routing(), "endpoints": {"srcs": ["ipv4:1.0.0.1", "ipv4:1.0.0.2"], "dsts": ["ipv4:1.0.0.1", "ipv4:1.0.0.2"]}}),
+            "endpoints",
+        ),
+        (
+            "endpoint-properties",
+            json!({"properties": ["my-default-network-map.pid"], "endpoints": ["ipv4:1.0.0.1", "ipv4:1.0.0.2"]}),
+            "endpoints",
+        ),
     ] {
         let answer = guidance.answer(&id(service), body.to_string().as_bytes(), "::1".parse().unwrap(), &limits).unwrap();
         let error = answer.unwrap_err();
@@ -364,7 +413,16 @@ fn directory_is_true() {
     let names: Vec<&str> = directory.meta.cost_types.keys().map(|name| &**name).collect();
     assert_eq!(names, ["num-bw-available", "num-routingcost", "num-shoesize", "ord-bw-available", "ord-routingcost", "ord-shoesize"]);
     let ids: Vec<&str> = directory.resources.keys().map(ResourceId::as_str).collect();
-    let want = ["bandwidth", "endpoint-cost", "endpoint-properties", "filtered-cost-map", "filtered-network-map", "my-default-network-map", "routing", "shoes"];
+    let want = [
+        "bandwidth",
+        "endpoint-cost",
+        "endpoint-properties",
+        "filtered-cost-map",
+        "filtered-network-map",
+        "my-default-network-map",
+        "routing",
+        "shoes",
+    ];
     assert_eq!(ids, want);
     for (id, entry) in &directory.resources {
         assert_eq!(*entry.uri, format!("http://alto.example.com/resources/{id}"));
@@ -378,7 +436,9 @@ fn directory_is_true() {
         for (_, cost_type) in directory.cost_types_of(entry) {
             let cost_type = json!({"cost-mode": cost_type.mode.as_str(), "cost-metric": cost_type.metric.as_str()});
             match id.as_str() {
-                "filtered-cost-map" => drop(ask(&guidance, "filtered-cost-map", &json!({"cost-type": cost_type, "constraints": ["le 1"]})).unwrap()),
+                "filtered-cost-map" => {
+                    drop(ask(&guidance, "filtered-cost-map", &json!({"cost-type": cost_type, "constraints": ["le 1"]})).unwrap())
+                }
                 "endpoint-cost" => {
                     let body = json!({"cost-type": cost_type, "constraints": ["le 1"], "endpoints": {"dsts": ["ipv4:192.0.2.1"]}});
                     ask(&guidance, "endpoint-cost", &body).unwrap();
@@ -455,7 +515,13 @@ fn documents_that_do_not_fit_are_refused() {
             "meta/cost-type/cost-metric",
             Some("routingcost"),
         ),
-        ("the name of a service", refused(vec![("m", example_network()), ("endpoint-cost", square(None))]), "endpoint-cost", "resource-id", Some("endpoint-cost")),
+        (
+            "the name of a service",
+            refused(vec![("m", example_network()), ("endpoint-cost", square(None))]),
+            "endpoint-cost",
+            "resource-id",
+            Some("endpoint-cost"),
+        ),
     ] {
         assert_eq!(refusal.resource.as_str(), resource, "{why}");
         assert_eq!((refusal.body.field.as_deref(), refusal.body.value.as_deref()), (Some(field), value), "{why}");

@@ -1,8 +1,5 @@
 //! JSON written straight to bytes: what answers are made of, without a tree between.
-use alto::{
-    cost::CostType,
-    id::VersionTag,
-};
+use alto::{cost::CostType, id::VersionTag};
 use std::net::Ipv4Addr;
 
 /// A JSON string. Names of PIDs, resources and metrics need no escape, so the common case is one copy.
@@ -13,19 +10,6 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
         out.push(b'"');
     } else {
         serde_json::to_writer(&mut *out, text).expect("writing to memory does not fail");
-    }
-}
-
-/// A cost: without a fraction when it has none, else the shortest text that reads back as the same number.
-#[inline]
-pub(super) fn cost(out: &mut Vec<u8>, value: f64) {
-    // Up to 2^53 every integer is a double of its own.
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    let whole = value as u64;
-    if whole as f64 == value && value <= EXACT_MAX {
-        out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
-    } else {
-        serde_json::to_writer(&mut *out, &value).expect("writing to memory does not fail");
     }
 }
 
@@ -101,9 +85,139 @@ impl Keys {
     }
 
     /// The key at `at`, led by a comma.
-    #[inline]
     pub(super) fn get(&self, at: usize) -> &[u8] {
         let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         &self.text[start..self.ends[at] as usize]
+    }
+
+    /// The longest key.
+    pub(super) fn longest(&self) -> usize {
+        (0..self.len()).map(|at| self.get(at).len()).max().unwrap_or(0)
+    }
+}
+
+/// Somewhere to take keys from: [`Keys`] themselves, or [`Padded`].
+pub(super) trait KeySource {
+    /// Puts a key at `place` and says where it ends.
+    fn put(&self, key: usize, buffer: &mut [u8], place: usize) -> usize;
+}
+
+impl KeySource for Keys {
+    fn put(&self, key: usize, buffer: &mut [u8], place: usize) -> usize {
+        let key = self.get(key);
+        buffer[place..place + key.len()].copy_from_slice(key);
+        place + key.len()
+    }
+}
+
+/// Keys padded to one size that the compiler knows, so that a copy is a few stores and no call.
+pub(super) struct Padded<const SIZE: usize> {
+    keys: Vec<([u8; SIZE], u32)>,
+}
+
+impl<const SIZE: usize> Padded<SIZE> {
+    /// No key may be longer than `SIZE`.
+    pub(super) fn new(keys: &Keys) -> Self {
+        let pad = |at| {
+            let key = keys.get(at);
+            let mut padded = [0; SIZE];
+            padded[..key.len()].copy_from_slice(key);
+            (padded, key.len() as u32)
+        };
+        Self { keys: (0..keys.len()).map(pad).collect() }
+    }
+}
+
+impl<const SIZE: usize> KeySource for Padded<SIZE> {
+    #[inline]
+    fn put(&self, key: usize, buffer: &mut [u8], place: usize) -> usize {
+        let (key, length) = &self.keys[key];
+        buffer[place..place + SIZE].copy_from_slice(key);
+        place + *length as usize
+    }
+}
+
+/// The most bytes that [`cost`] takes, and writes to: 24 is the longest shortest text of a double.
+pub(super) const COST_BYTES_MAX: usize = 24;
+
+/// Puts a cost at `place` and says where it ends: without a fraction when it has none, else the shortest text that reads back
+/// as the same number. `buffer` has [`COST_BYTES_MAX`] bytes from there.
+#[inline]
+pub(super) fn cost(value: f64, buffer: &mut [u8], place: usize) -> usize {
+    const SHORT_MAX: u32 = 99_999_999;
+    let whole = value as u32;
+    if f64::from(whole) == value && whole <= SHORT_MAX {
+        let (digits, length) = eight_digits(whole);
+        buffer[place..place + 8].copy_from_slice(&digits);
+        return place + length;
+    }
+    long_cost(value, buffer, place)
+}
+
+fn long_cost(value: f64, buffer: &mut [u8], place: usize) -> usize {
+    // Up to 2^53 every integer is a double of its own.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let (mut integer, mut shortest) = (itoa::Buffer::new(), zmij::Buffer::new());
+    let whole = value as u64;
+    let text = if whole as f64 == value && value <= EXACT_MAX { integer.format(whole) } else { shortest.format_finite(value) };
+    buffer[place..place + text.len()].copy_from_slice(text.as_bytes());
+    place + text.len()
+}
+
+/// Decimal digits without leading zeros, from the left, and how many; the rest is filler. Divides all digits at once: by
+/// 10,000, then both halves by 100, then all four pairs by 10, each by a multiplication exact for its range.
+#[inline]
+fn eight_digits(number: u32) -> ([u8; 8], usize) {
+    let halves = u64::from(number / 10_000) | (u64::from(number % 10_000) << 32);
+    let hundreds = ((halves * 5_243) >> 19) & 0x7f_0000_007f;
+    let pairs = hundreds | ((halves - hundreds * 100) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    let digits = tens | ((pairs - tens * 10) << 8);
+    // The last digit stays, even of zero.
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    let text = (digits | 0x3030_3030_3030_3030) >> (8 * zeros);
+    (text.to_le_bytes(), 8 - zeros as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(value: f64) -> String {
+        let mut buffer = [0; 7 + COST_BYTES_MAX];
+        let end = cost(value, &mut buffer, 7);
+        String::from_utf8(buffer[7..end].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn costs_are_written_short() {
+        for (value, want) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (7.0, "7"),
+            (10.0, "10"),
+            (99_999_999.0, "99999999"),
+            (100_000_000.0, "100000000"),
+            (2.5e9, "2500000000"),
+            (9_007_199_254_740_992.0, "9007199254740992"),
+            (0.1, "0.1"),
+            (1234.5678, "1234.5678"),
+        ] {
+            assert_eq!(written(value), want);
+        }
+    }
+
+    proptest! {
+        /// What is written reads back as the same number, whatever it is.
+        #[test]
+        fn costs_read_back(bits: u64, short in 0..200_000_000_u32) {
+            for value in [f64::from_bits(bits).abs(), f64::from(short), f64::from(short) / 64.0] {
+                if value.is_finite() {
+                    prop_assert_eq!(written(value).parse::<f64>().unwrap(), value);
+                }
+            }
+            prop_assert_eq!(written(short.into()), short.to_string());
+        }
     }
 }
