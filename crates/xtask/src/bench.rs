@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: every row of the speed table, each peer measured in the same run.
 //!
 //! CPU is the server's own (all its threads, user and kernel) over what it served, medians of rounds that take turns with the peer;
-//! wall time would also measure the client, which shares the machine. Rows of the crates' own benches (`cargo bench`) are the lines
-//! they print as `row|what|target|ours|peer|ratio`; everything else they print goes into the page as it is.
+//! wall time would also measure the client, which shares the machine. What the crates' own benches print goes into the page as it is.
+mod crates;
 mod load;
 mod maps;
 mod prefixes;
@@ -60,7 +60,8 @@ pub fn run(effort: Effort) -> Result<()> {
     http(&program, &scratch, effort, &mut rows)?;
     rows.push(memory(&program, &scratch)?);
     rows.push(first_answer(&program, effort)?);
-    let details = crates(&scratch, &mut rows)?;
+    let details = cargo_bench(&scratch)?;
+    rows.extend(crates::rows(&details)?);
     let table = table(&rows);
     println!("\n{table}");
     if effort == Effort::Full {
@@ -187,28 +188,24 @@ fn first_answer(program: &Path, effort: Effort) -> Result<Row> {
     })
 }
 
-/// The benches of the crates; returns what they printed besides their rows.
-fn crates(scratch: &Path, rows: &mut Vec<Row>) -> Result<String> {
-    let ranges = prefixes::ranges(scratch);
+/// Runs the benches of the crates; returns what they printed.
+fn cargo_bench(scratch: &Path) -> Result<String> {
     let mut bench = workspace::cargo();
-    bench.args(["bench", "--package", "alto", "--package", "maps", "--benches"]);
-    match &ranges {
+    bench.args(["bench", "--package", "alto", "--package", "topology", "--package", "maps", "--benches"]);
+    match prefixes::ranges(scratch) {
         Ok(files) => _ = bench.env("ALTOCAST_LPM_RANGES", files),
         Err(error) => println!("note: no real prefix table ({error:#}); the benches make one up and say so"),
     }
-    println!("$ cargo bench --package alto --package maps --benches");
+    println!("$ cargo bench --package alto --package topology --package maps --benches");
     let out = bench.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     ensure!(out.status.success(), "cargo bench ended with {}", out.status);
+    let target = format!("{}/", workspace::target_dir()?.display());
     let mut details = String::new();
-    for line in String::from_utf8_lossy(&out.stdout).lines() {
+    // The unit test harness of each crate reports too; it has no benches. The page speaks of no one's folders.
+    for line in String::from_utf8_lossy(&out.stdout).lines().filter(|line| !line.is_empty()) {
         println!("{line}");
-        if let Some(row) = line.strip_prefix("row|") {
-            let mut cells = row.split('|').map(|cell| cell.trim().to_owned());
-            let mut cell = || cells.next().unwrap_or_default();
-            rows.push(Row { what: cell(), target: cell(), ours: cell(), peer: cell(), ratio: cell() });
-        } else if !line.is_empty() && !line.starts_with("running ") && !line.starts_with("test ") {
-            // The page speaks of no one's folders.
-            writeln!(details, "{}", line.replace(&format!("{}/", scratch.display()), ""))?;
+        if !line.starts_with("running ") && !line.starts_with("test ") {
+            writeln!(details, "{}", line.replace(&target, ""))?;
         }
     }
     Ok(details)
