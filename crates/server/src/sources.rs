@@ -1,4 +1,5 @@
 //! What the server tells operators of the sources; who feeds them says it here.
+use serde::Serialize;
 use std::time::SystemTime;
 
 /// Asked whenever `/v1/status`, `/metrics` or `/readyz` is.
@@ -26,7 +27,7 @@ pub struct SourceStatus {
     /// What it reads, `frr-ospf`.
     pub kind: String,
     /// When its last good observation was taken; `None` when there never was one.
-    #[serde(serialize_with = "crate::admin::time")]
+    #[serde(serialize_with = "time")]
     pub observed_at: Option<SystemTime>,
     /// Good observations since the start.
     pub observations: u64,
@@ -44,4 +45,8 @@ impl SourceReport for NoSources {
     fn sources(&self) -> Vec<SourceStatus> {
         Vec::new()
     }
+}
+
+fn time<S: serde::Serializer>(at: &Option<SystemTime>, s: S) -> Result<S::Ok, S::Error> {
+    at.map(crate::admin::status::time_text).serialize(s)
 }

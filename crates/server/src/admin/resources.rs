@@ -1,0 +1,200 @@
+//! Publishing through the admin listener: PUT, PATCH, DELETE, commits; what there is and was.
+use super::{Admin, Query, answer::Answer, status::time_text};
+use alto::{Document, ErrorBody, id::ResourceId};
+use bytes::Bytes;
+use history::{Change, Commit, Error};
+use http::{Method, Request, StatusCode, header};
+use serde_json::{Value, json, value::RawValue};
+use std::{collections::BTreeMap, time::SystemTime};
+
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const JSON_PATCH: &str = "application/json-patch+json";
+
+/// The body of `POST /v1/commits`.
+#[derive(serde::Deserialize)]
+struct CommitBody<'a> {
+    #[serde(borrow)]
+    changes: BTreeMap<String, CommitChange<'a>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct CommitChange<'a> {
+    media_type: String,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+impl Admin {
+    /// PUT, PATCH or DELETE of one resource.
+    pub(super) fn change(&self, id: &str, query: &Query<'_>, request: &Request<Bytes>) -> Result<Answer, Answer> {
+        let id = resource_id(id)?;
+        let change = if request.method() == Method::DELETE {
+            Change::Withdraw { id: id.clone() }
+        } else {
+            let media_type = media_type(request)?;
+            let patch = request.method() == Method::PATCH;
+            self.one(id.clone(), media_type, request.body(), patch).map_err(|refusal| match refusal.code() {
+                // RFC 5789 section 2.2: which patches are understood.
+                StatusCode::UNSUPPORTED_MEDIA_TYPE if patch => {
+                    refusal.with(http::HeaderName::from_static("accept-patch"), &format!("{MERGE_PATCH}, {JSON_PATCH}"))
+                }
+                _ => refusal,
+            })?
+        };
+        let existed = self.publisher.current().versions.contains_key(&id);
+        let commit = self.publisher.apply(vec![change], SystemTime::now(), query.confirmed()).map_err(|e| refuse(&e))?;
+        if request.method() == Method::DELETE {
+            return Ok(Answer::empty(StatusCode::NO_CONTENT));
+        }
+        let version = &commit.snapshot.versions[&id];
+        let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
+        let body = json!({ "resource-id": id, "seq": version.seq, "tag": version.tag, "also-changed": also(&commit, &[&id]) });
+        Ok(Answer::json(status, &body).with(header::ETAG, &format!("\"{}\"", version.tag)))
+    }
+
+    /// Several resources, all or nothing.
+    pub(super) fn commits(&self, query: &Query<'_>, request: &Request<Bytes>) -> Result<Answer, Answer> {
+        let media_type = media_type(request)?;
+        if media_type != "application/json" {
+            return Err(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("a commit is application/json, not {media_type}")));
+        }
+        let body: CommitBody<'_> = serde_json::from_slice(request.body()).map_err(|e| {
+            let why = format!("no commit, {{\"changes\": {{\"<id>\": {{\"media-type\": ..., \"data\": ...}}}}}}: {e}");
+            Answer::refused(StatusCode::BAD_REQUEST, why, &ErrorBody::syntax(e.to_string()))
+        })?;
+        let ids: Vec<ResourceId> = body.changes.keys().map(|id| resource_id(id)).collect::<Result<_, _>>()?;
+        let mut changes = Vec::with_capacity(ids.len());
+        for (id, change) in ids.iter().zip(body.changes.values()) {
+            let kind = change.media_type.as_str();
+            let patch = matches!(kind, MERGE_PATCH | JSON_PATCH);
+            let data = change.data.map_or("null", RawValue::get);
+            changes.push(match data {
+                "null" if !patch => Change::Withdraw { id: id.clone() },
+                data => self.one(id.clone(), kind, data.as_bytes(), patch)?,
+            });
+        }
+        let commit = self.publisher.apply(changes, SystemTime::now(), query.confirmed()).map_err(|e| refuse(&e))?;
+        let of = |id: &ResourceId| {
+            commit.snapshot.versions.get(id).map(|version| json!({ "resource-id": id, "seq": version.seq, "tag": version.tag }))
+        };
+        let resources: Vec<Value> = ids.iter().filter_map(of).collect();
+        let named: Vec<&ResourceId> = ids.iter().collect();
+        Ok(Answer::json(
+            StatusCode::OK,
+            &json!({ "commit": commit.snapshot.commit, "resources": resources, "also-changed": also(&commit, &named), "withdrawn": commit.withdrawn }),
+        ))
+    }
+
+    fn one(&self, id: ResourceId, media_type: &str, body: &[u8], patch: bool) -> Result<Change, Answer> {
+        match media_type {
+            MERGE_PATCH if patch => return Ok(Change::MergePatch { id, patch: body.to_vec() }),
+            JSON_PATCH if patch => return Ok(Change::JsonPatch { id, patch: body.to_vec() }),
+            _ => {}
+        }
+        let kinds = [alto::media_type::NETWORK_MAP, alto::media_type::COST_MAP];
+        // `application/json` says nothing of the kind; the members do.
+        let kind = if media_type == "application/json" { None } else { Some(media_type) };
+        if patch || kind.is_some_and(|kind| !kinds.contains(&kind)) {
+            let known = if patch { format!("{MERGE_PATCH} or {JSON_PATCH}") } else { kinds.join(" or ") };
+            return Err(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{media_type} is not understood here; send {known}")));
+        }
+        let document = Document::parse_within(body, kind, &self.documents)
+            .map_err(|body| Answer::refused(StatusCode::BAD_REQUEST, format!("{id}: {body}"), &body))?;
+        Ok(Change::Put { id, document })
+    }
+
+    /// What there is.
+    pub(super) fn list(&self) -> Answer {
+        let snapshot = self.publisher.current();
+        let resources: Vec<Value> = snapshot
+            .versions
+            .values()
+            .map(|version| {
+                let history = self.publisher.history(&version.resource).unwrap_or_default();
+                json!({
+                    "resource-id": version.resource,
+                    "media-type": version.media_type,
+                    "seq": version.seq,
+                    "oldest-seq": history.first().map(|info| info.seq),
+                    "tag": version.tag,
+                    "bytes": version.body.len(),
+                    "at": time_text(version.at),
+                })
+            })
+            .collect();
+        Answer::json(StatusCode::OK, &json!({ "commit": snapshot.commit, "resources": resources }))
+    }
+
+    /// What a resource was.
+    pub(super) fn history(&self, id: &str) -> Result<Answer, Answer> {
+        let id = resource_id(id)?;
+        let history = self.publisher.history(&id).ok_or_else(|| refuse(&Error::NotFound(id.clone())))?;
+        let versions: Vec<Value> =
+            history.iter().map(|info| json!({ "seq": info.seq, "tag": info.tag, "bytes": info.bytes, "at": time_text(info.at) })).collect();
+        let (first, last) = (history.first().map(|info| info.seq), history.last().map(|info| info.seq));
+        Ok(Answer::json(StatusCode::OK, &json!({ "resource-id": id, "oldest-seq": first, "seq": last, "versions": versions })))
+    }
+
+    /// What the change guard holds back.
+    pub(super) fn guard(&self) -> Answer {
+        let held = self.publisher.held().map(|held| {
+            let moved = &held.moved;
+            json!({
+                "resource-id": moved.resource,
+                "moved-prefixes": moved.prefixes,
+                "prefixes": moved.of,
+                "share": moved.share(),
+                "share-max": moved.share_max,
+                "since": time_text(held.since),
+                "message": format!("the newest maps move {moved}; POST /v1/guard/confirm lets them through"),
+            })
+        });
+        Answer::json(StatusCode::OK, &json!({ "held": held }))
+    }
+
+    /// Lets through what the guard holds back.
+    pub(super) fn confirm(&self) -> Result<Answer, Answer> {
+        let commit = self.publisher.confirm_held(SystemTime::now()).map_err(|e| refuse(&e))?;
+        Ok(Answer::json(StatusCode::OK, &json!({ "commit": commit.snapshot.commit, "also-changed": also(&commit, &[]) })))
+    }
+}
+
+/// What changed beyond what was asked for: cost maps that followed their network map.
+fn also(commit: &Commit, named: &[&ResourceId]) -> Vec<Value> {
+    commit
+        .changed
+        .iter()
+        .filter(|version| !named.contains(&&version.resource))
+        .map(|version| json!({ "resource-id": version.resource, "seq": version.seq, "tag": version.tag }))
+        .collect()
+}
+
+fn resource_id(text: &str) -> Result<ResourceId, Answer> {
+    text.parse().map_err(|e| {
+        let why = format!("{e}: 1 to 64 letters, digits and -:@_. (RFC 7285 section 10.2)");
+        Answer::refused(StatusCode::BAD_REQUEST, why, &ErrorBody::invalid("resource-id", text))
+    })
+}
+
+fn media_type(request: &Request<Bytes>) -> Result<&str, Answer> {
+    let missing =
+        || Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a Content-Type is needed, the media type of the document or the patch");
+    let field = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).ok_or_else(missing)?;
+    Ok(field.split(';').next().unwrap_or(field).trim())
+}
+
+/// Every way a commit can fail, as an answer.
+pub(super) fn refuse(error: &Error) -> Answer {
+    let status = match error {
+        Error::NotFound(_) | Error::NothingHeld => StatusCode::NOT_FOUND,
+        Error::ChangedTwice(_) | Error::Refused(_) => StatusCode::BAD_REQUEST,
+        Error::Guarded(_) => StatusCode::CONFLICT,
+        Error::TooManyResources { .. } => StatusCode::INSUFFICIENT_STORAGE,
+    };
+    match (error, error.body()) {
+        (_, Some(body)) => Answer::refused(status, error.to_string(), body),
+        (Error::Guarded(_), None) => Answer::error(status, format!("{error}; send it again with ?confirm=true to let it through")),
+        (_, None) => Answer::error(status, error.to_string()),
+    }
+}
