@@ -1,0 +1,116 @@
+//! How commands are told which server to talk to, and what they say when nobody is there.
+use anyhow::Context;
+use client::{Admin, Client, Options, Protocol};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+/// How to reach any server.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Transport {
+    /// Trust the certificates in this PEM file instead of the built-in web roots
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Speak HTTP/2, without TLS by prior knowledge
+    #[arg(long)]
+    pub http2: bool,
+    /// Give up after this many seconds of silence
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+}
+
+/// Which public server.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Server {
+    /// URL of the server, or of its directory
+    #[arg(long, env = "ALTOCAST_SERVER", value_name = "URL", default_value = "http://127.0.0.1:6671")]
+    pub server: String,
+    /// See there.
+    #[command(flatten)]
+    pub transport: Transport,
+}
+
+/// Which admin listener.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Admin listener")]
+pub struct AdminListener {
+    /// URL of the server's admin listener
+    #[arg(long, env = "ALTOCAST_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:6672")]
+    pub admin: String,
+    /// Bearer token of the admin listener, when it wants one
+    #[arg(long, env = "ALTOCAST_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+impl Transport {
+    /// A client of the server at `url`.
+    pub fn client(&self, url: &str) -> Result<Client, client::Error> {
+        Client::new(self.options(url))
+    }
+
+    /// A client of the admin listener.
+    pub fn admin(&self, listener: &AdminListener) -> Result<Admin, client::Error> {
+        Admin::new(Options { token: listener.token.clone(), ..self.options(&listener.admin) })
+    }
+
+    fn options(&self, url: &str) -> Options {
+        Options {
+            ca_file: self.cacert.clone(),
+            protocol: if self.http2 { Protocol::Http2 } else { Protocol::Auto },
+            silence_timeout: Duration::from_secs(self.timeout),
+            ..Options::new(url)
+        }
+    }
+}
+
+impl Server {
+    /// A client of it.
+    pub fn client(&self) -> Result<Client, client::Error> {
+        self.transport.client(&self.server)
+    }
+}
+
+/// The error of a question to a public server, with what to do about it.
+pub fn explained(error: client::Error) -> anyhow::Error {
+    advised(error, "is a server running? start one with: altocast serve")
+}
+
+/// The same for the admin listener.
+pub fn explained_admin(error: client::Error) -> anyhow::Error {
+    if let client::Error::Status { status, .. } = &error
+        && matches!(status.as_u16(), 401 | 403)
+    {
+        return anyhow::anyhow!(
+            "{error}\nthe admin listener wants a token: --token or ALTOCAST_ADMIN_TOKEN (admin.token in its configuration)"
+        );
+    }
+    advised(error, "is a server running, and is this its admin listener? name it with --admin URL")
+}
+
+fn advised(error: client::Error, advice: &str) -> anyhow::Error {
+    match &error {
+        client::Error::Connect { origin, .. } if error.is_refused_connection() => {
+            anyhow::anyhow!("nobody listens at {origin}; {advice}")
+        }
+        client::Error::Tls { source, .. } if source.to_string().contains("UnknownIssuer") => {
+            anyhow::anyhow!("{error}\nthe certificate is of an authority that is not trusted here: name it with --cacert FILE")
+        }
+        _ => error.into(),
+    }
+}
+
+/// Wrong usage that clap cannot see: one line and exit status 2.
+pub fn usage(message: &str) -> ExitCode {
+    eprintln!("altocast: {message}");
+    ExitCode::from(2)
+}
+
+/// A whole file, or standard input for `-`.
+pub fn read(path: &str) -> anyhow::Result<Vec<u8>> {
+    if path == "-" {
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut text).context("standard input")?;
+        return Ok(text);
+    }
+    std::fs::read(path).with_context(|| path.to_owned())
+}
