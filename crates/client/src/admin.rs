@@ -3,7 +3,7 @@
 //! This is no protocol of the IETF: paths and bodies are those of altocast's own interface.
 use crate::{
     client::refusal,
-    error::Error,
+    error::{Error, excerpt},
     explanation::Explanation,
     http::{Ask, Reply, Transport},
     options::Options,
@@ -11,7 +11,7 @@ use crate::{
 };
 use alto::{cost::Metric, endpoint::Address, id::ResourceId};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Speaks to one admin listener, `options.server`, with `options.token`.
@@ -23,7 +23,7 @@ pub struct Admin {
 }
 
 /// A version that is durable and visible.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Published {
     /// Which resource.
@@ -32,6 +32,9 @@ pub struct Published {
     pub seq: u64,
     /// Of which content.
     pub tag: String,
+    /// What followed in the same commit: cost maps, when their network map changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_changed: Vec<Published>,
 }
 
 /// The languages of a change.
@@ -106,10 +109,15 @@ impl Admin {
         if reply.status.is_success() {
             return Ok(reply);
         }
-        if let Some(refusal) = refusal(&reply, &self.options.limits.documents)? {
-            return Err(refusal);
+        let sentence = sentence(&reply);
+        match refusal(&reply, &self.options.limits.documents)? {
+            Some(Error::Refused { uri, status, error, .. }) => Err(Error::Refused { uri, status, error, said: sentence }),
+            Some(other) => Err(other),
+            None => {
+                let body = sentence.unwrap_or_else(|| reply.excerpt());
+                Err(Error::Status { method, uri: reply.uri.to_string(), status: reply.status, body })
+            }
         }
-        Err(Error::Status { method, uri: reply.uri.to_string(), status: reply.status, body: reason(&reply) })
     }
 
     fn published(&self, reply: Reply) -> Result<Published, Error> {
@@ -139,14 +147,13 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// The sentence in a JSON error, or the text itself.
-fn reason(reply: &Reply) -> String {
+/// The sentence in a JSON error.
+fn sentence(reply: &Reply) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {
-        #[serde(alias = "message", alias = "detail")]
         error: String,
     }
-    serde_json::from_slice::<Body>(&reply.body).map_or_else(|_| reply.excerpt(), |body| body.error)
+    serde_json::from_slice::<Body>(&reply.body).ok().map(|body| excerpt(&body.error))
 }
 
 #[cfg(test)]

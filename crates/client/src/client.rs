@@ -312,7 +312,7 @@ pub(crate) fn refusal(reply: &Reply, limits: &alto::Limits) -> Result<Option<Err
         return Ok(None);
     }
     match ErrorBody::from_json_within(&reply.body, limits) {
-        Ok(error) => Ok(Some(Error::Refused { uri: reply.uri.to_string(), status: reply.status, error: Box::new(error) })),
+        Ok(error) => Ok(Some(Error::Refused { uri: reply.uri.to_string(), status: reply.status, error: Box::new(error), said: None })),
         // A status that is an error says enough; the body only would have said more.
         Err(_) if reply.status.is_client_error() || reply.status.is_server_error() => Ok(None),
         Err(error) => Err(Error::bad(&reply.uri, format!("its error body is wrong: {error}"))),

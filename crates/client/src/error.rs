@@ -67,7 +67,7 @@ pub enum Error {
         body: String,
     },
     /// The server refused in ALTO's words (RFC 7285 section 8.5).
-    #[error("{uri}: {status}: {}", Words(error))]
+    #[error("{uri}: {status}: {}", said.clone().unwrap_or_else(|| Words(error).to_string()))]
     Refused {
         /// What was asked.
         uri: String,
@@ -75,6 +75,8 @@ pub enum Error {
         status: StatusCode,
         /// The error body.
         error: Box<ErrorBody>,
+        /// The sentence an altocast admin listener puts beside it.
+        said: Option<String>,
     },
     /// An answer that is not what the protocol promises.
     #[error("bad answer from {uri}: {why}")]

@@ -349,7 +349,11 @@ async fn publishing() {
         assert_eq!(request.header("authorization"), "Bearer secret");
         match (&*request.method, &*request.path) {
             ("PUT", "/v1/resources/net") => reply(409, "application/json", r#"{"error":"the change moves 9 of 10 prefixes"}"#),
-            ("PUT", "/v1/resources/net?confirm=true") => reply(200, "application/json", r#"{"resource-id":"net","seq":2,"tag":"t"}"#),
+            ("PUT", "/v1/resources/net?confirm=true") => reply(
+                200,
+                "application/json",
+                r#"{"resource-id":"net","seq":2,"tag":"t","also-changed":[{"resource-id":"rc","seq":5,"tag":"u"}]}"#,
+            ),
             ("DELETE", "/v1/resources/net") => reply(204, "text/plain", ""),
             _ => {
                 let mut reply = reply(307, "text/plain", "");
@@ -366,6 +370,7 @@ async fn publishing() {
     assert_eq!(server.requests.lock().unwrap()[0].body, "{}");
     let published = admin.put(&id, NETWORK_MAP, b"{}".to_vec(), Confirmation::Given).await.unwrap();
     assert_eq!((published.seq, &*published.tag), (2, "t"));
+    assert_eq!(published.also_changed[0].resource_id, "rc");
     admin.delete(&id, Confirmation::None).await.unwrap();
     admin.explain(&address("ipv4:192.0.2.1"), &address("ipv4:192.0.2.2"), &Metric::routingcost()).await.unwrap();
     assert_eq!(other.requests.lock().unwrap()[0].header("authorization"), "");
