@@ -17,6 +17,10 @@ mod write;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod computed_tests;
+#[cfg(test)]
+mod property_tests;
 
 pub use compose::Inputs;
 pub use explain::Explanation;
