@@ -16,11 +16,11 @@ mod selection;
 mod write;
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod computed_tests;
 #[cfg(test)]
 mod property_tests;
+#[cfg(test)]
+mod tests;
 
 pub use compose::Inputs;
 pub use explain::Explanation;
