@@ -3,15 +3,22 @@
 //! `ALTOCAST_LPM_RANGES` names the range files (`first,last,label` a line, no header; `:` between files), for instance those of
 //! `npm pack @ip-location-db/geo-whois-asn-country@2.3.2026061719`. Without it a synthetic table of equal shape is used, and the output says so.
 //! Target: under 80 ns a lookup, random addresses, for both families.
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 use alto::endpoint::Prefix;
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
-use maps::{PidIx, prefix_table::PrefixTable};
+use maps::{
+    PidIx,
+    partition::{PartitionPolicy, partition},
+    prefix_table::PrefixTable,
+};
 use std::{
     collections::BTreeMap,
     hint::black_box,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
     time::Instant,
 };
+use topology::graph::{Graph, PrefixAt, SourceIx};
 
 const QUERIES: usize = 1_000_000;
 const ROUNDS: usize = 9;
@@ -34,6 +41,25 @@ fn main() {
         v4.len(),
         v6.len()
     ));
+
+    let placed = v4.iter().map(|&(net, pid)| (IpNet::V4(net), pid)).chain(v6.iter().map(|&(net, pid)| (IpNet::V6(net), pid)));
+    let prefixes = placed.map(|(net, pid)| PrefixAt {
+        prefix: Prefix::new(net.addr(), net.prefix_len()).expect("came from a prefix"),
+        group: Some(format!("P{pid}").parse().expect("a PID name")),
+        router: None,
+        asn: None,
+        source: SourceIx(0),
+    });
+    let graph = Graph { out: vec![0], prefixes: Arc::new(prefixes.collect()), ..Graph::default() };
+    let began = Instant::now();
+    let parted = partition(&graph, &PartitionPolicy::default()).expect("within limits");
+    let left: usize = parted.network_map.pids.values().map(|group| group.ipv4.len() + group.ipv6.len()).sum();
+    say(&format!(
+        "maps::partition: {} PIDs, {left} prefixes left of them, in {:.0} ms, its table included",
+        parted.pids.len(),
+        began.elapsed().as_secs_f64() * 1e3
+    ));
+    drop((graph, parted));
 
     let began = Instant::now();
     let entries = v4.iter().map(|&(net, pid)| (IpNet::V4(net), pid)).chain(v6.iter().map(|&(net, pid)| (IpNet::V6(net), pid)));

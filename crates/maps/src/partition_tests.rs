@@ -146,7 +146,8 @@ fn names() {
 
 #[test]
 fn aggregation() {
-    let cases: [(&[(&str, u32)], &[(&str, u32)]); 6] = [
+    type Placed = &'static [(&'static str, u32)];
+    let cases: [(Placed, Placed); 6] = [
         // Halves of halves join.
         (&[("10.0.0.0/25", 1), ("10.0.0.128/25", 1), ("10.0.1.0/24", 1)], &[("10.0.0.0/23", 1)]),
         // Not across PIDs, not what is not two halves of one whole.

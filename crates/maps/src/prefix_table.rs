@@ -6,9 +6,10 @@
 //! intervals of a slot are bisected. Skewed space (nearly all of IPv6) so costs no more than even space. IPv6 keys are the
 //! upper 64 bits; a /64 that is divided further holds a list of its own.
 //!
-//! Why not a crate: with 493,646 IPv4 and 516,533 IPv6 prefixes (the whole of `geo-whois-asn-country`), random addresses inside
-//! them, ns a lookup, on the machine of the first bench: treebitmap 0.5 (also inside ip_network_table 0.2) 113 and 221,
-//! prefix-trie 0.10 65 and 187; the target is 80 for both. `cargo bench -p maps --bench lpm` measures them beside this.
+//! Why not a crate: 493,646 IPv4 and 516,533 IPv6 prefixes (all of `geo-whois-asn-country`), addresses at random inside random
+//! prefixes, ns a lookup on one 2.6 GHz core: treebitmap 0.5 (which ip_network_table 0.2 wraps) 99 and 226, prefix-trie 0.10 85 and
+//! 148, this table 27 and 57; 27 and 78 with a PID of its own for every prefix. The target is 80 for both families. When each lookup
+//! must wait for the one before, this table takes 51 and 96. `cargo bench -p maps --bench lpm` measures all of them side by side.
 //!
 //! Neighbours in one PID become one interval, so a table of ranges written as prefixes shrinks back to its ranges. The prefix
 //! behind an answer is asked for rarely (to explain) and bisected in a list of its own.

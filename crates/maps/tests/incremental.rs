@@ -1,4 +1,5 @@
 //! The promise of `maps::compute`: whatever changed and however much of it was kept, the result is that of computing everything.
+#![expect(clippy::unwrap_used, reason = "tests")]
 mod network;
 
 use maps::{
@@ -55,8 +56,6 @@ fn matrices() -> impl Strategy<Value = Vec<Arc<Matrix>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
     /// Tables, bit by bit, after any sequence of changes.
     #[test]
     fn incremental_equals_full(network in networks(), steps in steps(), policy in policies(), matrices in matrices()) {

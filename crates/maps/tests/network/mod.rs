@@ -1,4 +1,5 @@
 //! Small networks for tests, changed step by step.
+#![allow(dead_code, reason = "not every test changes them")]
 use alto::{cost::Metric, endpoint::Prefix, id::Pid};
 use proptest::prelude::*;
 use std::{
