@@ -147,11 +147,31 @@ pub(super) fn cost(value: f64, buffer: &mut [u8], place: usize) -> usize {
     const SHORT_MAX: u32 = 99_999_999;
     let whole = value as u32;
     if f64::from(whole) == value && whole <= SHORT_MAX {
-        let (digits, length) = eight_digits(whole);
-        buffer[place..place + 8].copy_from_slice(&digits);
-        return place + length;
+        return short_integer(whole, buffer, place);
+    }
+    // A double within half a step of a decimal of at most 15 digits is the double of that decimal and of no other so short,
+    // and division rounds exactly: when it gives the number back, the digits are its shortest text.
+    const MILLION: f64 = 1e6;
+    let millionths = (value * MILLION + 0.5) as i64;
+    if millionths as f64 / MILLION == value && millionths < 100_000_000_000_000 {
+        let millionths = millionths as u64;
+        let place = short_integer((millionths / 1_000_000) as u32, buffer, place);
+        let digits = eight_digits((millionths % 1_000_000) as u32 * 100);
+        buffer[place] = b'.';
+        buffer[place + 1..place + 9].copy_from_slice(&(digits | ASCII_ZEROS).to_le_bytes());
+        return place + 9 - digits.leading_zeros() as usize / 8;
     }
     long_cost(value, buffer, place)
+}
+
+/// An integer of up to eight digits.
+#[inline]
+fn short_integer(number: u32, buffer: &mut [u8], place: usize) -> usize {
+    let digits = eight_digits(number);
+    // The last digit stays, even of zero.
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    buffer[place..place + 8].copy_from_slice(&((digits | ASCII_ZEROS) >> (8 * zeros)).to_le_bytes());
+    place + 8 - zeros as usize
 }
 
 fn long_cost(value: f64, buffer: &mut [u8], place: usize) -> usize {
@@ -164,19 +184,17 @@ fn long_cost(value: f64, buffer: &mut [u8], place: usize) -> usize {
     place + text.len()
 }
 
-/// Decimal digits without leading zeros, from the left, and how many; the rest is filler. Divides all digits at once: by
-/// 10,000, then both halves by 100, then all four pairs by 10, each by a multiplication exact for its range.
+const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// The eight decimal digits of a number below 10^8, the first in the lowest byte. Divides all digits at once: by 10,000, then
+/// both halves by 100, then all four pairs by 10, each by a multiplication exact for its range.
 #[inline]
-fn eight_digits(number: u32) -> ([u8; 8], usize) {
+fn eight_digits(number: u32) -> u64 {
     let halves = u64::from(number / 10_000) | (u64::from(number % 10_000) << 32);
     let hundreds = ((halves * 5_243) >> 19) & 0x7f_0000_007f;
     let pairs = hundreds | ((halves - hundreds * 100) << 16);
     let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
-    let digits = tens | ((pairs - tens * 10) << 8);
-    // The last digit stays, even of zero.
-    let zeros = (digits.trailing_zeros() / 8).min(7);
-    let text = (digits | 0x3030_3030_3030_3030) >> (8 * zeros);
-    (text.to_le_bytes(), 8 - zeros as usize)
+    tens | ((pairs - tens * 10) << 8)
 }
 
 #[cfg(test)]
@@ -203,6 +221,12 @@ mod tests {
             (9_007_199_254_740_992.0, "9007199254740992"),
             (0.1, "0.1"),
             (1234.5678, "1234.5678"),
+            (0.000_001, "0.000001"),
+            (0.000_000_5, "5e-7"),
+            (12.050_300, "12.0503"),
+            (99_999_999.999_999, "99999999.999999"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e300, "1e+300"),
         ] {
             assert_eq!(written(value), want);
         }
@@ -218,6 +242,12 @@ mod tests {
                 }
             }
             prop_assert_eq!(written(short.into()), short.to_string());
+            // As short as the crate that is known to be shortest has it.
+            for scale in [10.0, 1e3, 1e6, 1e7, 3.0] {
+                let value = f64::from(short) / scale;
+                let shortest = zmij::Buffer::new().format_finite(value).trim_end_matches(".0").len();
+                prop_assert!(written(value).len() <= shortest.max(8), "{} is not as short as it can be", written(value));
+            }
         }
     }
 }
