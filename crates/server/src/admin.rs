@@ -3,15 +3,16 @@
 //! One whole request in, one whole answer out: admin bodies are bounded and buffered, so nothing here knows of sockets. What a
 //! document does wrong is answered with the ALTO error (RFC 7285 section 8.5) and one sentence for people beside it.
 mod answer;
+mod listener;
 mod metrics;
 mod resources;
 pub(crate) mod status;
 mod token;
 
-pub(crate) use metrics::{Connected, Label, Metrics, Protocol};
+pub(crate) use metrics::{Label, Metrics, Protocol};
 pub(crate) use token::Token;
 
-use crate::SourceReport;
+use crate::{SourceReport, access::Settings, listen::tls::Certificates};
 use answer::Answer;
 use bytes::Bytes;
 use history::Publisher;
@@ -23,6 +24,8 @@ pub(crate) struct Admin {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) sources: Arc<dyn SourceReport>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) documents: alto::Limits,
     pub(crate) started: Instant,
     /// Name and address of each listener.
@@ -81,11 +84,6 @@ impl<'a> Route<'a> {
             Self::Resource(_) => "PUT, PATCH, DELETE",
         }
     }
-
-    /// Health needs no token: whoever restarts the process must be able to ask.
-    fn open(&self) -> bool {
-        matches!(self, Self::Health | Self::Ready)
-    }
 }
 
 impl Admin {
@@ -98,13 +96,10 @@ impl Admin {
 
     fn route(&self, token: Option<&Token>, request: &Request<Bytes>) -> Result<Answer, Answer> {
         let path = request.uri().path();
-        let route = Route::of(path).ok_or_else(|| Answer::error(StatusCode::NOT_FOUND, format!("there is nothing at {path}")));
-        if let Some(token) = token
-            && !route.as_ref().is_ok_and(Route::open)
-        {
+        if let Some(token) = token {
             token.check(request.headers().get(header::AUTHORIZATION))?;
         }
-        let route = route?;
+        let route = Route::of(path).ok_or_else(|| Answer::error(StatusCode::NOT_FOUND, format!("there is nothing at {path}")))?;
         let allow = route.allow();
         let method = request.method();
         if method == Method::OPTIONS {

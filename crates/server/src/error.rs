@@ -64,3 +64,15 @@ pub enum Error {
     #[error("cannot start a worker thread")]
     Thread(#[source] io::Error),
 }
+
+/// An error and what it came from, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

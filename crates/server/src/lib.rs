@@ -1,9 +1,36 @@
 //! HTTP in front of [`history`]: the ALTO base protocol (RFC 7285) for clients, an admin listener for operators.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | `listen` | bytes <-> requests: HTTP/1.1, HTTP/2, TLS; owns connections and streams, knows no ALTO |
+//! | `services` | request -> answer, for the public: the directory, maps, queries |
+//! | `admin` | request -> answer, for operators |
+//! | `access` | who may see and change what |
+//! | `view`, `representation` | a snapshot with everything looked up, each resource with its header fields and codings made once |
+//! | `negotiate`, `compress`, `reply` | which form a client wants, how it is made, how refusals are said |
+//!
+//! ```no_run
+//! # async fn serve() -> Result<(), server::Error> {
+//! use std::sync::Arc;
+//! let publisher = Arc::new(history::Publisher::new(history::Limits::default(), history::Guard::default()));
+//! let server = server::Server::bind(server::Options::default(), publisher, Arc::new(server::NoSources))?;
+//! println!("http://{}/directory", server.public_addresses()[0]);
+//! server.run(std::future::pending()).await
+//! # }
+//! ```
+mod access;
 mod admin;
+mod compress;
 mod error;
+mod listen;
+mod negotiate;
 mod options;
+mod reply;
+mod representation;
 mod server;
+mod services;
 mod sources;
+mod view;
 
 pub use error::Error;
 pub use options::{Limits, Options, TlsFiles};

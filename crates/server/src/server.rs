@@ -1,50 +1,228 @@
-//! The server as a whole.
-use crate::{Error, Options, SourceReport};
+//! The server as a whole: binding, threads, stopping.
+//!
+//! One thread for each core serves the public; one more serves operators and looks after the certificate, so that both work
+//! while the others are busy.
+use crate::{
+    Error, Options, SourceReport,
+    access::Settings,
+    admin::{Admin, Metrics},
+    listen::{self, Handler, Listening, Stage, tls::Certificates},
+    services::Public,
+    view::Views,
+};
 use history::Publisher;
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, thread, time::Instant};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    sync::{Semaphore, mpsc, watch},
+};
 
 /// Listeners that are bound and wait to be served.
-pub struct Server {}
+pub struct Server {
+    options: Options,
+    workers: usize,
+    public: Vec<std::net::TcpListener>,
+    public_addresses: Vec<SocketAddr>,
+    public_listening: Arc<Listening<Public>>,
+    admin: Option<(std::net::TcpListener, SocketAddr)>,
+    admin_listening: Arc<Listening<Admin>>,
+    handle: Handle,
+}
 
 /// What can be done to a server that runs.
 #[derive(Clone)]
-pub struct Handle {}
+pub struct Handle {
+    started_with: Arc<Options>,
+    settings: Arc<Settings>,
+    certificates: Option<Arc<Certificates>>,
+}
 
 impl Server {
     /// Takes the addresses, so that they are known and nothing else can have them; accepts nothing yet.
-    pub fn bind(_options: Options, _publisher: Arc<Publisher>, _sources: Arc<dyn SourceReport>) -> Result<Self, Error> {
-        todo!()
+    pub fn bind(options: Options, publisher: Arc<Publisher>, sources: Arc<dyn SourceReport>) -> Result<Self, Error> {
+        let limits = &options.limits;
+        if options.public.is_empty() {
+            return Err(Error::NoAddress);
+        }
+        let settings = Arc::new(Settings::default());
+        settings.set(&options)?;
+        let certificates = options.tls.clone().map(Certificates::load).transpose()?;
+        let bind = |what, address| -> Result<(std::net::TcpListener, SocketAddr), Error> {
+            let listener = listen::bind(what, address, limits)?;
+            let bound = listener.local_addr().map_err(|source| Error::Listen { what, address, source })?;
+            Ok((listener, bound))
+        };
+        let (public, public_addresses): (Vec<_>, Vec<_>) =
+            options.public.iter().map(|address| bind("public", *address)).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let admin = options.admin.map(|address| bind("admin", address)).transpose()?;
+
+        let workers = options.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
+        let metrics = Arc::new(Metrics::new(workers));
+        publisher.on_commit({
+            let metrics = metrics.clone();
+            move |commit| metrics.committed(commit)
+        });
+        let views = Views::new(publisher.clone());
+        let public_handler = Public::new(views, settings.clone(), metrics.clone(), limits.clone(), options.queries.clone());
+        let public_listening = Arc::new(Listening {
+            handler: Arc::new(public_handler),
+            limits: limits.clone(),
+            tls: certificates.as_ref().map(Certificates::acceptor),
+            http2: true,
+            slots: Arc::new(Semaphore::new(limits.connections_max.max(1))),
+            metrics: Some(metrics.clone()),
+        });
+        let mut listeners: Vec<_> = public_addresses.iter().map(|address| ("public", *address)).collect();
+        listeners.extend(admin.as_ref().map(|(_, address)| ("admin", *address)));
+        let admin_handler = Admin {
+            publisher,
+            sources,
+            metrics,
+            settings: settings.clone(),
+            certificates: certificates.clone(),
+            documents: alto::Limits { body_bytes_max: limits.document_bytes_max, ..alto::Limits::default() },
+            started: Instant::now(),
+            listeners,
+        };
+        let admin_listening = Arc::new(Listening {
+            handler: Arc::new(admin_handler),
+            limits: limits.clone(),
+            tls: None,
+            http2: false,
+            slots: Arc::new(Semaphore::new(limits.admin_connections_max.max(1))),
+            metrics: None,
+        });
+        let handle = Handle { started_with: Arc::new(options.clone()), settings, certificates };
+        Ok(Self { options, workers, public, public_addresses, public_listening, admin, admin_listening, handle })
     }
 
     /// Where the public listener is, with the ports the system chose.
     pub fn public_addresses(&self) -> &[SocketAddr] {
-        todo!()
+        &self.public_addresses
     }
 
     /// Where the admin listener is.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        todo!()
+        self.admin.as_ref().map(|(_, address)| *address)
     }
 
     /// For what may change while it runs.
     pub fn handle(&self) -> Handle {
-        todo!()
+        self.handle.clone()
     }
 
-    /// Serves until `shutdown` completes, then finishes what is in flight within `limits.drain_time_max`.
-    pub async fn run(self, _shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        todo!()
+    /// Serves until `shutdown` completes, then finishes what is in flight within `limits.drain_time_max`. To drop the future
+    /// ends everything at once.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let (stage, watched) = watch::channel(Stage::Running);
+        let (done, mut all_done) = mpsc::channel::<()>(1);
+        for worker in 0..self.workers {
+            let listeners: Vec<_> =
+                self.public.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>().map_err(Error::Thread)?;
+            let accepting = Accepting { listeners, listening: self.public_listening.clone() };
+            spawn(format!("public-{worker}"), worker, accepting, None, &watched, &done)?;
+        }
+        // The clones are enough: when the workers stop to accept, the port is free for a successor.
+        drop(self.public);
+        let admin = self.admin.map(|(listener, _)| listener).into_iter().collect();
+        let accepting = Accepting { listeners: admin, listening: self.admin_listening };
+        let certificates = self.handle.certificates.clone().zip(self.options.tls.as_ref().map(|files| files.check_interval));
+        spawn("admin".into(), 0, accepting, certificates, &watched, &done)?;
+        drop((done, watched));
+
+        shutdown.await;
+        tracing::info!("stopping: no more connections are accepted, what is in flight may finish");
+        // Nobody is told only when every thread has ended already.
+        let _ = stage.send(Stage::Draining);
+        let _ = all_done.recv().await;
+        Ok(())
     }
+}
+
+struct Accepting<H> {
+    listeners: Vec<std::net::TcpListener>,
+    listening: Arc<Listening<H>>,
+}
+
+/// Starts a thread that accepts until it is told to stop and ends when its connections have, or their time is up.
+fn spawn<H: Handler>(
+    name: String,
+    worker: usize,
+    accepting: Accepting<H>,
+    certificates: Option<(Arc<Certificates>, std::time::Duration)>,
+    stage: &watch::Receiver<Stage>,
+    done: &mpsc::Sender<()>,
+) -> Result<(), Error> {
+    let Accepting { listeners, listening } = accepting;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        // Queries and codings; more of them would only take the cores from each other.
+        .max_blocking_threads(listening.limits.queries_at_once.max(1) + 2)
+        .build()
+        .map_err(Error::Thread)?;
+    let (mut stage, done) = (stage.clone(), done.clone());
+    let serve = async move {
+        let (alive, mut all_gone) = mpsc::channel::<()>(1);
+        for listener in listeners {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    tokio::spawn(listen::accept(listener, listening.clone(), stage.clone(), alive.clone()));
+                }
+                Err(error) => tracing::error!(%error, "cannot wait for connections"),
+            }
+        }
+        drop(alive);
+        if let Some((certificates, interval)) = certificates {
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(interval).await;
+                    certificates.check();
+                }
+            });
+        }
+        listen::draining(&mut stage).await;
+        tokio::select! {
+            _ = all_gone.recv() => {}
+            () = tokio::time::sleep(listening.limits.drain_time_max) => tracing::warn!("connections did not end in time; they are closed"),
+            () = async { while stage.changed().await.is_ok() {} } => {}
+        }
+    };
+    let work = move || {
+        listen::become_worker(worker);
+        runtime.block_on(serve);
+        // Computations that nobody waits for any more are not waited for either.
+        runtime.shutdown_background();
+        drop(done);
+    };
+    thread::Builder::new().name(name).spawn(work).map_err(Error::Thread)?;
+    Ok(())
 }
 
 impl Handle {
     /// Takes what may change without a restart (token, public URL, certificate files) and names what may not but did.
-    pub fn reconfigure(&self, _options: &Options) -> Result<Vec<&'static str>, Error> {
-        todo!()
+    /// An error leaves everything as it was.
+    pub fn reconfigure(&self, options: &Options) -> Result<Vec<&'static str>, Error> {
+        let old = &self.started_with;
+        // Bound where it was bound, whatever the new options say: the rule about tokens is for where it is.
+        self.settings.check(&Options { admin: old.admin, ..options.clone() })?;
+        if let (Some(certificates), Some(files)) = (&self.certificates, &options.tls) {
+            certificates.reload(Some(files.clone()))?;
+        }
+        self.settings.set(&Options { admin: old.admin, ..options.clone() })?;
+        let unchanged = [
+            ("public", old.public == options.public),
+            ("admin", old.admin == options.admin),
+            ("tls", old.tls.is_some() == options.tls.is_some()),
+            ("workers", old.workers == options.workers),
+            ("limits", old.limits == options.limits),
+            ("queries", old.queries == options.queries),
+        ];
+        Ok(unchanged.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect())
     }
 
     /// Reads the certificate files now. An error leaves the old certificate in place.
     pub fn reload_certificate(&self) -> Result<(), Error> {
-        todo!()
+        self.certificates.as_ref().map_or(Ok(()), |certificates| certificates.reload(None))
     }
 }

@@ -66,6 +66,16 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+impl Protocol {
+    /// As ALPN has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
+}
+
 impl Metrics {
     /// With a shard for each worker.
     pub(crate) fn new(workers: usize) -> Self {

@@ -30,6 +30,7 @@ impl Admin {
         troubles.extend(
             self.sources.sources().iter().filter_map(|source| Some(format!("source {}: {}", source.name, source.trouble.as_ref()?))),
         );
+        troubles.extend(self.certificates.as_ref().and_then(|certificates| certificates.trouble()).map(|why| why.to_string()));
         let held = self.publisher.held();
         troubles.extend(
             held.as_ref().map(|held| format!("change guard: the newest maps move {} and wait for POST /v1/guard/confirm", held.moved)),

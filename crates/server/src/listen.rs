@@ -1,0 +1,276 @@
+//! Bytes <-> requests: owns connections and streams, knows no ALTO.
+//!
+//! Each worker is a thread with a runtime of its own that accepts from its clone of the listener, so a connection never moves
+//! between cores. Invariants: at `connections_max` nothing more is accepted; every wait for a peer has a bound.
+mod http1;
+mod http2;
+mod io;
+pub(crate) mod tls;
+
+use crate::{
+    Error, Limits,
+    admin::{Metrics, Protocol},
+};
+use bytes::Bytes;
+use http::request::Parts;
+use std::{cell::Cell, future::Future, io::ErrorKind, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc, watch},
+};
+
+/// An answer, whole.
+pub(crate) type Reply = http::Response<Bytes>;
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// The address it reached us at.
+    pub(crate) local: SocketAddr,
+    pub(crate) secure: bool,
+    pub(crate) protocol: Protocol,
+}
+
+/// Answers requests.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// What to do with a request, as far as its head tells.
+    fn head(self: &Arc<Self>, head: &Parts, peer: &Peer) -> Step;
+    /// The body could not be read; what to say.
+    fn refuse(self: &Arc<Self>, head: &Parts, peer: &Peer, refusal: Refusal) -> Reply;
+}
+
+/// What to do with a request.
+pub(crate) enum Step {
+    /// Answer it; a body it may have is not read.
+    Answer(Answer),
+    /// Read its body first.
+    Body {
+        /// More is refused.
+        bytes_max: usize,
+        /// What to do with all of it.
+        then: Box<dyn FnOnce(Bytes) -> Answer + Send>,
+    },
+}
+
+/// A reply, now or later.
+pub(crate) enum Answer {
+    Now(Reply),
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self::Now(reply)
+    }
+}
+
+impl From<Reply> for Step {
+    fn from(reply: Reply) -> Self {
+        Self::Answer(Answer::Now(reply))
+    }
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    TooLarge { bytes_max: usize },
+    TooSlow { time_max: Duration },
+    Malformed,
+}
+
+/// Bytes that a peer declared or sent are more than we read.
+struct BodyTooLarge;
+
+/// The value of `content-length`, when it is a number.
+fn content_length(head: &Parts) -> Option<u64> {
+    head.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A body being collected; counted while it is read.
+struct Collected {
+    bytes_max: usize,
+    first: Bytes,
+    all: Vec<u8>,
+}
+
+impl Collected {
+    fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, first: Bytes::new(), all: Vec::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn push(&mut self, chunk: Bytes) -> Result<(), BodyTooLarge> {
+        if self.len() + chunk.len() > self.bytes_max {
+            return Err(BodyTooLarge);
+        }
+        // Most bodies come in one piece, which then is not copied.
+        if self.len() == 0 {
+            self.first = chunk;
+        } else {
+            if self.all.is_empty() {
+                self.all.reserve(self.first.len() + chunk.len());
+                self.all.extend_from_slice(&std::mem::take(&mut self.first));
+            }
+            self.all.extend_from_slice(&chunk);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.into() }
+    }
+}
+
+thread_local! {
+    static WORKER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Which worker this thread is; 0 for any other.
+pub(crate) fn worker() -> usize {
+    WORKER.get()
+}
+
+/// Makes this thread a worker.
+pub(crate) fn become_worker(number: usize) {
+    WORKER.set(number);
+}
+
+/// How far the server is with stopping. When the sender is gone, everything ends at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Running,
+    /// Accept nothing, finish what is in flight.
+    Draining,
+}
+
+/// Completes when the server is to stop.
+pub(crate) async fn draining(stage: &mut watch::Receiver<Stage>) {
+    // An error means that the sender is gone, which is the same to us.
+    let _ = stage.wait_for(|stage| *stage == Stage::Draining).await;
+}
+
+/// A listener and all that its connections share.
+pub(crate) struct Listening<H> {
+    pub(crate) handler: Arc<H>,
+    pub(crate) limits: Limits,
+    pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
+    /// The admin listener is HTTP/1.1 only.
+    pub(crate) http2: bool,
+    pub(crate) slots: Arc<Semaphore>,
+    /// Where connections are counted; those of operators are not.
+    pub(crate) metrics: Option<Arc<Metrics>>,
+}
+
+/// Binds an address; `what` is for the error.
+pub(crate) fn bind(what: &'static str, address: SocketAddr, limits: &Limits) -> Result<std::net::TcpListener, Error> {
+    /// Connections the kernel may hold until we accept. The kernel caps it at `somaxconn`.
+    const BACKLOG: i32 = 4096;
+    let bound = || {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        // A restart must not wait for the connections of its predecessor to leave TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            // `[::]` and `0.0.0.0` may both be listened on.
+            socket.set_only_v6(true)?;
+        }
+        // Both are handed down to what is accepted.
+        socket.set_tcp_nodelay(true)?;
+        // Answers in the kernel's buffer that nobody takes end the connection, whatever protocol it speaks.
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(limits.stall_time_max))?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bound().map_err(|source: std::io::Error| match source.kind() {
+        ErrorKind::AddrInUse => Error::AddressInUse { what, address },
+        _ => Error::Listen { what, address, source },
+    })
+}
+
+/// Accepts until the server is told to stop. `alive` is held by every connection.
+pub(crate) async fn accept<H: Handler>(
+    listener: TcpListener,
+    listening: Arc<Listening<H>>,
+    mut stage: watch::Receiver<Stage>,
+    alive: mpsc::Sender<()>,
+) {
+    /// Out of file descriptors or memory: connections that end give them back, asking again at once only burns CPU.
+    const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+    loop {
+        let mut stopping = stage.clone();
+        let slot = tokio::select! {
+            () = draining(&mut stopping) => return,
+            slot = listening.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
+        };
+        let accepted = tokio::select! {
+            () = draining(&mut stage) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let (listening, stage, alive) = (listening.clone(), stage.clone(), alive.clone());
+                tokio::spawn(async move {
+                    connection(stream, address, listening, stage).await;
+                    drop((slot, alive));
+                });
+            }
+            // The client left before we came: nothing of ours is wrong.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, listening: Arc<Listening<H>>, stage: watch::Receiver<Stage>) {
+    let Ok(local) = stream.local_addr() else { return };
+    let peer = |secure, protocol| Peer { address, local, secure, protocol };
+    let time_max = listening.limits.header_time_max;
+    let fail = |why: &dyn std::fmt::Display| {
+        tracing::debug!(peer = %address, "connection refused: {why}");
+    };
+    if let Some(tls) = &listening.tls {
+        let mut stopping = stage.clone();
+        let stream = tokio::select! {
+            () = draining(&mut stopping) => return,
+            stream = tokio::time::timeout(time_max, tls.accept(stream)) => match stream {
+                Err(_) => return fail(&"TLS handshake takes too long"),
+                Ok(Err(error)) => return fail(&error),
+                Ok(Ok(stream)) => stream,
+            },
+        };
+        // RFC 9113 section 3.3: over TLS only ALPN selects HTTP/2.
+        if listening.http2 && stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            http2::serve(io::Io::new(stream), peer(true, Protocol::Http2), &listening, stage).await;
+        } else {
+            http1::serve(io::Io::new(stream), peer(true, Protocol::Http1), &listening, stage).await;
+        }
+        return;
+    }
+    if !listening.http2 {
+        return http1::serve(io::Io::new(stream), peer(false, Protocol::Http1), &listening, stage).await;
+    }
+    let mut io = io::Io::new(stream);
+    let mut stopping = stage.clone();
+    let protocol = tokio::select! {
+        () = draining(&mut stopping) => return,
+        protocol = tokio::time::timeout(time_max, io.sniff()) => match protocol {
+            Err(_) => return fail(&"nothing was said in time"),
+            Ok(Err(error)) => return fail(&error),
+            Ok(Ok(None)) => return,
+            Ok(Ok(Some(protocol))) => protocol,
+        },
+    };
+    match protocol {
+        Protocol::Http1 => http1::serve(io, peer(false, protocol), &listening, stage).await,
+        Protocol::Http2 => http2::serve(io, peer(false, protocol), &listening, stage).await,
+    }
+}

@@ -1,0 +1,99 @@
+//! HTTP/1.1 (RFC 9112), read and written by hyper.
+//!
+//! Bodies are shared `Bytes` that hyper hands to `writev` as they are. One request at a time: what a client pipelines waits.
+use super::{Answer, Collected, Handler, Listening, Peer, Refusal, Reply, Stage, Step, content_length, draining, io::Io};
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request,
+    header::{CONNECTION, EXPECT},
+    request::Parts,
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, pin::pin, sync::Arc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
+
+/// Hyper wants no less for its read buffer.
+const BUFFER_BYTES_MIN: usize = 8 << 10;
+
+pub(super) async fn serve<S, H>(io: Io<S>, peer: Peer, listening: &Arc<Listening<H>>, mut stage: watch::Receiver<Stage>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let _connected = listening.metrics.as_ref().map(|metrics| metrics.connected(peer.protocol));
+    let limits = &listening.limits;
+    let service = service_fn(|request: Request<Incoming>| {
+        let listening = listening.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let reply = match listening.handler.head(&head, &peer) {
+                Step::Answer(answer) => settle(answer).await,
+                Step::Body { bytes_max, then } => match read(&head, body, bytes_max, &listening).await {
+                    Ok(body) => settle(then(body)).await,
+                    Err(refusal) => {
+                        let mut reply = listening.handler.refuse(&head, &peer, refusal);
+                        // What is left of the body would be taken for the next request.
+                        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                        reply
+                    }
+                },
+            };
+            Ok::<_, Infallible>(reply.map(Full::new))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time_max)
+        .max_headers(limits.header_fields_max)
+        .max_header_size(limits.header_bytes_max)
+        .max_buf_size(limits.header_bytes_max.max(BUFFER_BYTES_MIN))
+        // A client may close its side after the request and still wants its answer.
+        .half_close(true)
+        .pipeline_flush(false)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining(&mut stage) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %peer.address, %error, "HTTP/1.1 connection ended");
+    }
+}
+
+async fn settle(answer: Answer) -> Reply {
+    match answer {
+        Answer::Now(reply) => reply,
+        Answer::Later(reply) => reply.await,
+    }
+}
+
+/// The whole body. Polling it is what makes hyper answer `Expect: 100-continue`, so one that is refused by its head is never sent.
+async fn read<H>(head: &Parts, mut body: Incoming, bytes_max: usize, listening: &Listening<H>) -> Result<Bytes, Refusal> {
+    if content_length(head).is_some_and(|length| length > bytes_max as u64) {
+        return Err(Refusal::TooLarge { bytes_max });
+    }
+    if head.headers.get(EXPECT).is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::Malformed);
+    }
+    let time_max = listening.limits.body_time_max;
+    let all = async {
+        let mut collected = Collected::new(bytes_max);
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Err(Refusal::Malformed) };
+            if let Ok(chunk) = frame.into_data() {
+                collected.push(chunk).map_err(|_| Refusal::TooLarge { bytes_max })?;
+            }
+        }
+        Ok(collected.finish())
+    };
+    tokio::time::timeout(time_max, all).await.unwrap_or(Err(Refusal::TooSlow { time_max }))
+}

@@ -1,0 +1,331 @@
+//! HTTP/2 (RFC 9113), connections owned through the `h2` crate so that updates can be pushed on them.
+//!
+//! One task owns a connection and answers what is ready; whatever must wait (for a body, for a computation, for the client's
+//! window) waits in a task of its own. Invariants: no more is given to h2 than the client's window takes, so a slow client
+//! costs no memory; a body is sent in slices of the one shared `Bytes`; whatever h2 does to one connection, a panic included,
+//! ends that connection and no other.
+use super::{Answer, Collected, Handler, Listening, Peer, Refusal, Reply, Stage, Step, content_length, draining, io::Io};
+use crate::Limits;
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream, SendStream,
+    server::{Builder, SendResponse},
+};
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode, Version,
+    header::{CONNECTION, DATE, EXPECT, TRANSFER_ENCODING},
+    request::Parts,
+};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+
+/// Bytes a client may send on one stream before we have read them. 64 KiB, the protocol's default: requests are small.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// The same for a connection: sixteen streams at once.
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes of one answer that may lie in h2 at a time; they are shared, not copied.
+const SEND_BUFFER_BYTES: usize = 1 << 20;
+/// Resets that h2 remembers, and for how long, to tell late frames from wrong ones.
+const RESETS_REMEMBERED: usize = 32;
+const RESETS_REMEMBERED_FOR: Duration = Duration::from_secs(5);
+/// Streams reset by a client before we saw them, after which h2 itself ends the connection.
+const RESETS_UNSEEN_MAX: usize = 32;
+
+/// What the tasks of a connection tell its owner.
+#[derive(Default)]
+struct Streams {
+    /// Tasks at work.
+    active: AtomicUsize,
+    /// Streams the client reset before they were answered, minus those it let finish (never below 0).
+    resets: AtomicUsize,
+}
+
+impl Streams {
+    /// How a stream ended.
+    fn ended(&self, how: Ended) {
+        match how {
+            Ended::Finished => {
+                if self.resets.load(Relaxed) > 0 {
+                    let _ = self.resets.fetch_update(Relaxed, Relaxed, |resets| resets.checked_sub(1));
+                }
+            }
+            Ended::Reset => {
+                self.resets.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+struct Active(Arc<Streams>);
+
+impl Active {
+    fn new(streams: &Arc<Streams>) -> Self {
+        streams.active.fetch_add(1, Relaxed);
+        Self(streams.clone())
+    }
+
+    fn ended(&self, how: Ended) {
+        self.0.ended(how);
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}
+
+enum Ended {
+    Finished,
+    Reset,
+}
+
+pub(super) async fn serve<S, H>(io: Io<S>, peer: Peer, listening: &Arc<Listening<H>>, stage: watch::Receiver<Stage>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let _connected = listening.metrics.as_ref().map(|metrics| metrics.connected(peer.protocol));
+    if let Err(error) = run(io, peer, listening, stage).await {
+        tracing::debug!(peer = %peer.address, %error, "HTTP/2 connection ended");
+    }
+}
+
+async fn run<S, H>(io: Io<S>, peer: Peer, listening: &Arc<Listening<H>>, mut stage: watch::Receiver<Stage>) -> Result<(), h2::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let limits = &listening.limits;
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(limits.streams_max)
+        .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .max_concurrent_reset_streams(RESETS_REMEMBERED)
+        .reset_stream_duration(RESETS_REMEMBERED_FOR)
+        .max_pending_accept_reset_streams(RESETS_UNSEEN_MAX);
+    let Ok(handshake) = timeout(limits.header_time_max, builder.handshake::<_, Bytes>(io)).await else {
+        return Err(Reason::SETTINGS_TIMEOUT.into());
+    };
+    let mut connection = handshake?;
+    let streams = Arc::new(Streams::default());
+    let mut closing = false;
+    let mut last_request = Instant::now();
+    let mut idle = pin!(sleep_until(last_request + limits.idle_time_max));
+    loop {
+        tokio::select! {
+            biased;
+            accepted = connection.accept() => match accepted {
+                None => return Ok(()),
+                Some(Err(error)) => return Err(error),
+                Some(Ok((request, respond))) => {
+                    last_request = Instant::now();
+                    if streams.resets.load(Relaxed) > limits.resets_max as usize {
+                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                        continue;
+                    }
+                    let (head, body) = request.into_parts();
+                    dispatch(head, body, respond, peer, listening, &streams);
+                }
+            },
+            () = draining(&mut stage), if !closing => {
+                // GOAWAY; what is in flight goes on, and `accept` ends with it.
+                closing = true;
+                connection.graceful_shutdown();
+                idle.as_mut().reset(Instant::now() + limits.idle_time_max);
+            }
+            () = &mut idle => {
+                let since = last_request + limits.idle_time_max;
+                if streams.active.load(Relaxed) > 0 || since > Instant::now() {
+                    idle.as_mut().reset(since.max(Instant::now() + limits.stall_time_max));
+                } else if closing {
+                    // It was told to go and does not.
+                    return Ok(());
+                } else {
+                    closing = true;
+                    connection.graceful_shutdown();
+                    idle.as_mut().reset(Instant::now() + limits.stall_time_max);
+                }
+            }
+        }
+    }
+}
+
+fn dispatch<H: Handler>(
+    head: Parts,
+    body: RecvStream,
+    mut respond: SendResponse<Bytes>,
+    peer: Peer,
+    listening: &Arc<Listening<H>>,
+    streams: &Arc<Streams>,
+) {
+    let (bytes_max, then) = match listening.handler.head(&head, &peer) {
+        Step::Answer(Answer::Now(reply)) => {
+            // The common case needs no task: the answer is ready and fits the window.
+            match begin(&mut respond, reply) {
+                None => streams.ended(Ended::Finished),
+                Some((stream, rest)) => {
+                    let (active, time_max) = (Active::new(streams), listening.limits.stall_time_max);
+                    tokio::spawn(async move { active.ended(send(stream, rest, time_max).await) });
+                }
+            }
+            return;
+        }
+        Step::Answer(Answer::Later(reply)) => {
+            let (active, time_max) = (Active::new(streams), listening.limits.stall_time_max);
+            tokio::spawn(async move { active.ended(answer(respond, reply, time_max).await) });
+            return;
+        }
+        Step::Body { bytes_max, then } => (bytes_max, then),
+    };
+    let (active, listening) = (Active::new(streams), listening.clone());
+    tokio::spawn(async move {
+        let time_max = listening.limits.stall_time_max;
+        let ended = match read(&head, body, &mut respond, bytes_max, &listening.limits).await {
+            Ok(body) => match then(body) {
+                Answer::Now(reply) => finish(respond, reply, time_max).await,
+                Answer::Later(reply) => answer(respond, reply, time_max).await,
+            },
+            Err(Unread::Refused(refusal)) => finish(respond, listening.handler.refuse(&head, &peer, refusal), time_max).await,
+            Err(Unread::Gone) => Ended::Reset,
+        };
+        active.ended(ended);
+    });
+}
+
+/// Waits for a reply unless the client stops wanting it.
+async fn answer(mut respond: SendResponse<Bytes>, reply: impl Future<Output = Reply>, time_max: Duration) -> Ended {
+    let reply = tokio::select! {
+        biased;
+        _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Reset,
+        reply = reply => reply,
+    };
+    finish(respond, reply, time_max).await
+}
+
+async fn finish(mut respond: SendResponse<Bytes>, reply: Reply, time_max: Duration) -> Ended {
+    match begin(&mut respond, reply) {
+        Some((stream, rest)) => send(stream, rest, time_max).await,
+        None => Ended::Finished,
+    }
+}
+
+/// Sends the header and, if the window takes all of it, the body. What is left comes back.
+fn begin(respond: &mut SendResponse<Bytes>, reply: Reply) -> Option<(SendStream<Bytes>, Bytes)> {
+    let (mut parts, body) = reply.into_parts();
+    parts.version = Version::HTTP_2;
+    // RFC 9113 section 8.2.2: such fields make the answer malformed.
+    parts.headers.remove(CONNECTION);
+    parts.headers.remove(TRANSFER_ENCODING);
+    parts.headers.insert(DATE, date());
+    // An error means that the client reset the stream or left: there is nobody to tell.
+    let mut stream = respond.send_response(Response::from_parts(parts, ()), body.is_empty()).ok()?;
+    if body.is_empty() {
+        return None;
+    }
+    stream.reserve_capacity(body.len());
+    if stream.capacity() < body.len() {
+        return Some((stream, body));
+    }
+    let _ = stream.send_data(body, true);
+    None
+}
+
+/// Sends the rest as the window opens.
+async fn send(mut stream: SendStream<Bytes>, mut rest: Bytes, time_max: Duration) -> Ended {
+    while !rest.is_empty() {
+        stream.reserve_capacity(rest.len());
+        match timeout(time_max, poll_fn(|context| stream.poll_capacity(context))).await {
+            Ok(Some(Ok(capacity))) => {
+                let slice = rest.split_to(capacity.min(rest.len()));
+                if stream.send_data(slice, rest.is_empty()).is_err() {
+                    return Ended::Reset;
+                }
+            }
+            Ok(None | Some(Err(_))) => return Ended::Reset,
+            Err(_) => {
+                stream.send_reset(Reason::CANCEL);
+                return Ended::Reset;
+            }
+        }
+    }
+    Ended::Finished
+}
+
+enum Unread {
+    Refused(Refusal),
+    Gone,
+}
+
+/// The whole body. It ends with END_STREAM or, because some clients keep their side open, with `content-length` bytes.
+async fn read(
+    head: &Parts,
+    mut body: RecvStream,
+    respond: &mut SendResponse<Bytes>,
+    bytes_max: usize,
+    limits: &Limits,
+) -> Result<Bytes, Unread> {
+    let length = content_length(head);
+    if length.is_some_and(|length| length > bytes_max as u64) {
+        return Err(Unread::Refused(Refusal::TooLarge { bytes_max }));
+    }
+    if let Some(expect) = head.headers.get(EXPECT) {
+        if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+            return Err(Unread::Refused(Refusal::Malformed));
+        }
+        let mut go_on = Response::new(());
+        *go_on.status_mut() = StatusCode::CONTINUE;
+        *go_on.headers_mut() = HeaderMap::new();
+        respond.send_informational(go_on).map_err(|_| Unread::Gone)?;
+    }
+    let all = async {
+        let mut collected = Collected::new(bytes_max);
+        while length.is_none_or(|length| (collected.len() as u64) < length) {
+            match body.data().await {
+                None => break,
+                Some(Err(_)) => return Err(Unread::Gone),
+                Some(Ok(chunk)) => {
+                    let read = chunk.len();
+                    collected.push(chunk).map_err(|_| Unread::Refused(Refusal::TooLarge { bytes_max }))?;
+                    let _ = body.flow_control().release_capacity(read);
+                }
+            }
+        }
+        Ok(collected.finish())
+    };
+    let time_max = limits.body_time_max;
+    timeout(time_max, all).await.unwrap_or(Err(Unread::Refused(Refusal::TooSlow { time_max })))
+}
+
+/// `date` (RFC 9110 section 6.6.1), which h2 leaves to us; made once a second.
+fn date() -> HeaderValue {
+    thread_local! {
+        static NOW: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    NOW.with_borrow_mut(|(made, value)| {
+        if *made != second || value.is_empty() {
+            let text = httpdate::fmt_http_date(now);
+            *value = HeaderValue::try_from(text).expect("a date is ASCII");
+            *made = second;
+        }
+        value.clone()
+    })
+}

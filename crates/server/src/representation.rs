@@ -1,0 +1,178 @@
+//! A resource as it is sent: each form with its header fields, made once and shared by every answer.
+//!
+//! The strong ETag of the identity form is the tag in quotes, that of a coding the tag with `+` and its name (RFC 9110 section
+//! 8.8.3.3 wants them to differ). A coding is made when the first client asks for it: in place for small bodies, in a thread
+//! of its own for large ones. Clients that want the same coding meanwhile wait for it rather than get the identity form: at the
+//! speed of the codings that is a fraction of a second, and the fourfold bytes would take longer on any line that needs a coding.
+use crate::{
+    compress::{Effort, compress},
+    listen::{Answer, Reply},
+    negotiate, reply,
+};
+use bytes::Bytes;
+use history::{Coding, Version};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{
+        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+    request::Parts,
+};
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// Bodies up to this many bytes are coded where they are asked for. 32 KiB: half a millisecond, and a thread is not worth that.
+const IN_PLACE_BYTES_MAX: usize = 32 << 10;
+
+/// What changes an answer besides the URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Varies {
+    Coding,
+    CodingAndType,
+}
+
+/// A resource at one version. Forms: identity, then the codings in the order of [`Coding`].
+pub(crate) struct Representation {
+    media_type: &'static str,
+    varies: Varies,
+    etags: [HeaderValue; 4],
+    identity: Form,
+    coded: [OnceCell<Form>; 3],
+    /// Keeps the coded bodies, where the resource has versions.
+    version: Option<Arc<Version>>,
+}
+
+struct Form {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Form {
+    fn reply(&self, method: &Method) -> Reply {
+        let mut reply = Reply::new(if method == Method::HEAD { Bytes::new() } else { self.body.clone() });
+        *reply.headers_mut() = self.headers.clone();
+        reply
+    }
+}
+
+impl Representation {
+    /// A version of a resource.
+    pub(crate) fn of(version: Arc<Version>) -> Self {
+        let (body, tag, media_type) = (version.body.clone(), version.tag.as_str().to_owned(), version.media_type);
+        Self { version: Some(version), ..Self::new(media_type, Varies::Coding, &tag, body) }
+    }
+
+    pub(crate) fn new(media_type: &'static str, varies: Varies, tag: &str, body: Bytes) -> Self {
+        // RFC 7285 section 10.3 allows a quote in a tag, RFC 9110 section 8.8.3 does not.
+        let tag = tag.replace('"', "%22");
+        let etag = |suffix: &str| HeaderValue::try_from(format!("\"{tag}{suffix}\"")).expect("a tag is visible ASCII");
+        let etags = [etag(""), etag("+gzip"), etag("+br"), etag("+zstd")];
+        let mut this = Self {
+            media_type,
+            varies,
+            etags,
+            identity: Form { headers: HeaderMap::new(), body },
+            coded: Default::default(),
+            version: None,
+        };
+        this.identity.headers = this.headers(None, this.identity.body.len());
+        this
+    }
+
+    /// Bytes of the identity form.
+    pub(crate) fn len(&self) -> usize {
+        self.identity.body.len()
+    }
+
+    pub(crate) fn version(&self) -> Option<&Arc<Version>> {
+        self.version.as_ref()
+    }
+
+    /// Answers a GET or HEAD.
+    pub(crate) fn answer(self: &Arc<Self>, head: &Parts) -> Answer {
+        if negotiate::accepts(&head.headers, self.media_type) == 0 {
+            return reply::refusal(StatusCode::NOT_ACCEPTABLE, format!("this is {}, which the Accept field excludes", self.media_type))
+                .into();
+        }
+        let Ok(coding) = negotiate::coding(&head.headers) else {
+            let why = "the Accept-Encoding field excludes identity, gzip, br and zstd";
+            return reply::refusal(StatusCode::NOT_ACCEPTABLE, why).into();
+        };
+        let etag = &self.etags[coding.map_or(0, |coding| 1 + coding as usize)];
+        let quoted = etag.to_str().expect("an ETag of ours is ASCII");
+        // RFC 9110 section 13.2.2: If-Match first.
+        if head.headers.contains_key(IF_MATCH) && !negotiate::names(&head.headers, &IF_MATCH, quoted, false) {
+            return reply::refusal(StatusCode::PRECONDITION_FAILED, format!("the resource is at {quoted} now")).into();
+        }
+        if head.headers.contains_key(IF_NONE_MATCH) && negotiate::names(&head.headers, &IF_NONE_MATCH, quoted, true) {
+            return self.not_modified(etag).into();
+        }
+        let Some(coding) = coding else { return self.identity.reply(&head.method).into() };
+        let cell = &self.coded[coding as usize];
+        if let Some(form) = cell.get() {
+            return form.reply(&head.method).into();
+        }
+        if self.len() <= IN_PLACE_BYTES_MAX {
+            // Two threads may do this at once; the first result stays, both are the same.
+            let _ = cell.set(self.code(coding));
+            return cell.get().unwrap_or(&self.identity).reply(&head.method).into();
+        }
+        let (this, method) = (self.clone(), head.method.clone());
+        Answer::Later(Box::pin(async move { this.form(coding).await.reply(&method) }))
+    }
+
+    async fn form(self: &Arc<Self>, coding: Coding) -> &Form {
+        let made = self.coded[coding as usize].get_or_try_init(|| async {
+            let this = self.clone();
+            tokio::task::spawn_blocking(move || this.code(coding)).await
+        });
+        // It fails when the runtime ends or the coder panics; the identity form is as good.
+        made.await.unwrap_or(&self.identity)
+    }
+
+    fn code(&self, coding: Coding) -> Form {
+        let body = match &self.version {
+            Some(version) => version.coded(coding, |body| compress(body, coding, Effort::Kept)),
+            None => compress(&self.identity.body, coding, Effort::Kept).into(),
+        };
+        Form { headers: self.headers(Some(coding), body.len()), body }
+    }
+
+    fn not_modified(&self, etag: &HeaderValue) -> Reply {
+        let mut reply = reply::empty(StatusCode::NOT_MODIFIED);
+        let headers = reply.headers_mut();
+        headers.insert(ETAG, etag.clone());
+        self.shared(headers);
+        reply
+    }
+
+    fn headers(&self, coding: Option<Coding>, length: usize) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
+        headers.insert(CONTENT_LENGTH, length.into());
+        headers.insert(ETAG, self.etags[coding.map_or(0, |coding| 1 + coding as usize)].clone());
+        if let Some(coding) = coding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(negotiate::name(coding)));
+        }
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if self.media_type == crate::services::HTML {
+            let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        }
+        self.shared(&mut headers);
+        headers
+    }
+
+    /// What a 304 carries too (RFC 9110 section 15.4.5).
+    fn shared(&self, headers: &mut HeaderMap) {
+        // Maps change when the network does, and asking whether they did costs next to nothing: always ask.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        let varies = match self.varies {
+            Varies::Coding => "accept-encoding",
+            Varies::CodingAndType => "accept, accept-encoding",
+        };
+        headers.insert(VARY, HeaderValue::from_static(varies));
+        reply::allow_origins(headers);
+    }
+}

@@ -1,0 +1,222 @@
+//! The public listener: request -> answer (RFC 7285 sections 8 to 11).
+mod directory;
+mod query;
+
+use crate::{
+    access::Settings,
+    admin::{Label, Metrics},
+    listen::{self, Answer, Handler, Peer, Refusal, Reply, Step},
+    options::Limits,
+    reply,
+    view::{Kind, Page, View, Views},
+};
+use alto::{id::ResourceId, media_type};
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+        ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL,
+    },
+    request::Parts,
+};
+use percent_encoding::percent_decode_str;
+use std::{borrow::Cow, sync::Arc};
+
+/// Media type of the page for browsers.
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
+
+/// Methods of what is ready.
+const GET: &str = "GET, HEAD, OPTIONS";
+/// Methods of what is computed.
+const POST: &str = "POST, OPTIONS";
+
+/// Answers the public.
+pub(crate) struct Public {
+    pub(crate) views: Views,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) limits: Limits,
+    pub(crate) queries: query::Queries,
+}
+
+impl Public {
+    pub(crate) fn new(
+        views: Views,
+        settings: Arc<Settings>,
+        metrics: Arc<Metrics>,
+        limits: Limits,
+        queries: maps::guidance::Limits,
+    ) -> Self {
+        let queries = query::Queries::new(queries, &limits);
+        Self { views, settings, metrics, limits, queries }
+    }
+}
+
+/// What a path names.
+enum Target<'a> {
+    Directory,
+    Resource(&'a ResourceId, &'a Kind),
+    /// `OPTIONS *` (RFC 9110 section 9.3.7).
+    Server,
+    Nothing,
+}
+
+impl<'a> Target<'a> {
+    fn of(view: &'a View, path: &str) -> Self {
+        match path {
+            "/" | "/directory" => Self::Directory,
+            "*" => Self::Server,
+            path => {
+                let Some(name) = path.strip_prefix("/resources/") else { return Self::Nothing };
+                let Ok(name) = percent_decode_str(name).decode_utf8() else { return Self::Nothing };
+                match view.entry(&name) {
+                    Some((id, kind)) => Self::Resource(id, kind),
+                    None => Self::Nothing,
+                }
+            }
+        }
+    }
+
+    fn allow(&self) -> &'static str {
+        match self {
+            Self::Resource(_, Kind::Query { .. }) => POST,
+            Self::Server => "GET, HEAD, POST, OPTIONS",
+            Self::Directory | Self::Resource(..) | Self::Nothing => GET,
+        }
+    }
+
+    fn label(&self) -> Label<'a> {
+        match self {
+            Self::Directory => Label::Directory,
+            Self::Resource(id, _) => Label::Resource(id),
+            Self::Server | Self::Nothing => Label::Other,
+        }
+    }
+}
+
+impl Handler for Public {
+    fn head(self: &Arc<Self>, head: &Parts, peer: &Peer) -> Step {
+        let view = self.views.current();
+        let path = head.uri.path();
+        let target = Target::of(&view, path);
+        let answer = match (&target, &head.method) {
+            (Target::Nothing, _) => reply::not_found(path).into(),
+            (target, &Method::OPTIONS) => options(head, target.allow()).into(),
+            (Target::Directory, &Method::GET | &Method::HEAD) => self.directory(head, peer, &view),
+            (Target::Resource(_, Kind::Ready(ready)), &Method::GET | &Method::HEAD) => ready.answer(head),
+            (Target::Resource(id, Kind::Query { accepts, answers, .. }), &Method::POST) => match query::refuse(head, accepts, answers) {
+                Some(refused) => refused.into(),
+                None => return self.query(head, peer, id),
+            },
+            (target, method) => reply::not_allowed(method, target.allow()).into(),
+        };
+        Step::Answer(self.done(target.label(), head, peer, 0, answer))
+    }
+
+    fn refuse(self: &Arc<Self>, head: &Parts, peer: &Peer, refusal: Refusal) -> Reply {
+        let view = self.views.current();
+        let mut reply = reply::unread(refusal);
+        self.settle(Target::of(&view, head.uri.path()).label(), &head.method, head.uri.path(), peer, 0, &mut reply);
+        reply
+    }
+}
+
+impl Public {
+    fn directory(self: &Arc<Self>, head: &Parts, peer: &Peer, view: &Arc<View>) -> Answer {
+        let base_url = match self.settings.public_url() {
+            Some(url) => Cow::Owned(url.to_string()),
+            None => match directory::base_url(head, peer) {
+                Ok(url) => Cow::Owned(url),
+                Err(why) => return reply::refusal(StatusCode::BAD_REQUEST, why).into(),
+            },
+        };
+        let page = if head.uri.path() == "/" { directory::page_for(&head.headers) } else { Page::Json };
+        let make = || match page {
+            Page::Json => directory::json(view, &base_url, head.uri.path() == "/"),
+            Page::Html => directory::html(view, &base_url),
+        };
+        view.page(page, &base_url, 2 * self.limits.directories_max, make).answer(head)
+    }
+
+    /// Completes, counts and logs an answer, now or when it is there.
+    fn done(self: &Arc<Self>, label: Label<'_>, head: &Parts, peer: &Peer, request_bytes: usize, answer: Answer) -> Answer {
+        match answer {
+            Answer::Now(mut reply) => {
+                self.settle(label, &head.method, head.uri.path(), peer, request_bytes, &mut reply);
+                Answer::Now(reply)
+            }
+            Answer::Later(later) => {
+                let id = match label {
+                    Label::Resource(id) => Some(id.clone()),
+                    Label::Directory | Label::Other => None,
+                };
+                let directory = label == Label::Directory;
+                let (this, method, uri, peer) = (self.clone(), head.method.clone(), head.uri.clone(), *peer);
+                Answer::Later(Box::pin(async move {
+                    let mut reply = later.await;
+                    let label = match &id {
+                        Some(id) => Label::Resource(id),
+                        None if directory => Label::Directory,
+                        None => Label::Other,
+                    };
+                    this.settle(label, &method, uri.path(), &peer, request_bytes, &mut reply);
+                    reply
+                }))
+            }
+        }
+    }
+
+    /// What every answer of the public listener has in common.
+    fn settle(&self, label: Label<'_>, method: &Method, path: &str, peer: &Peer, request_bytes: usize, reply: &mut Reply) {
+        // Representations have it already.
+        if !reply.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            reply::allow_origins(reply.headers_mut());
+        }
+        if method == Method::HEAD && !reply.body().is_empty() {
+            // `content-length` stays: it is what GET would have sent.
+            *reply.body_mut() = Bytes::new();
+        }
+        self.metrics.answered(listen::worker(), label, method, reply.status(), request_bytes as u64, reply.body().len() as u64);
+        log(method, path, peer, reply);
+    }
+}
+
+/// The access log.
+fn log(method: &Method, path: &str, peer: &Peer, reply: &Reply) {
+    tracing::debug!(
+        target: "server::access",
+        peer = %peer.address,
+        protocol = peer.protocol.as_str(),
+        %method,
+        path,
+        status = reply.status().as_u16(),
+        bytes = reply.body().len(),
+        "request"
+    );
+}
+
+/// OPTIONS, and the question a browser asks before it lets a page send a POST.
+fn options(head: &Parts, allow: &'static str) -> Reply {
+    let mut reply = reply::empty(StatusCode::NO_CONTENT);
+    let headers = reply.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(allow));
+    if head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("accept, content-type, if-match, if-none-match"));
+        // A day; browsers cap it at less.
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    }
+    reply
+}
+
+/// An answer of a service.
+fn ok(media_type: &'static str, body: Vec<u8>) -> Reply {
+    let mut reply = reply::with_body(StatusCode::OK, HeaderValue::from_static(media_type), body);
+    // It is about the endpoints of one client, which are nobody else's business.
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// The type of the directory, for those who choose.
+pub(crate) const DIRECTORY: &str = media_type::DIRECTORY;
