@@ -1,0 +1,262 @@
+//! The configuration: TOML on top of defaults, `ALTOCAST_<SECTION>_<KEY>` on top of both, handed to each crate as its plain options.
+//!
+//! Invariant: a [`Config`] that [`load`] returned is free of unknown keys, wrong values and contradictions; paths in it are absolute or relative to the
+//! working folder.
+pub mod nearest;
+pub mod options;
+pub mod parse;
+pub mod section;
+pub mod sections;
+pub mod setting;
+pub mod show;
+
+pub use parse::Problem;
+use section::Section;
+use sections::{
+    AdminSection, DemoSection, GuardSection, HistorySection, LogSection, MapsSection, RuleSection, ServerSection, SourceSection,
+};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// Calls the macro named with the fields of [`Config`] that are sections occurring once.
+macro_rules! with_sections {
+    ($then:ident) => {
+        $then!(server, admin, log, demo, maps, guard, history)
+    };
+}
+use with_sections;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// `[server]`
+    pub server: ServerSection,
+    /// `[admin]`
+    pub admin: AdminSection,
+    /// `[log]`
+    pub log: LogSection,
+    /// `[demo]`
+    pub demo: DemoSection,
+    /// `[maps]`
+    pub maps: MapsSection,
+    /// `[guard]`
+    pub guard: GuardSection,
+    /// `[history]`
+    pub history: HistorySection,
+    /// `[[source]]`
+    pub sources: Vec<SourceSection>,
+    /// `[[rule]]`
+    pub rules: Vec<RuleSection>,
+}
+
+/// Why a configuration was refused: every mistake in it.
+#[derive(Debug)]
+pub struct Refused(pub Vec<Problem>);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// The configuration of a file (defaults without one) and the environment.
+pub fn load(file: Option<&Path>) -> Result<Config, Refused> {
+    let config = layers(file)?;
+    config.check()?;
+    Ok(config)
+}
+
+/// The same before anybody asked whether its keys agree: the command line may yet be laid over it.
+pub fn layers(file: Option<&Path>) -> Result<Config, Refused> {
+    let (mut config, mut problems) = match file {
+        None => (Config::default(), Vec::new()),
+        Some(path) => read(path)?,
+    };
+    let environment = std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    problems.extend(parse::override_from(&mut config, environment));
+    if problems.is_empty() { Ok(config) } else { Err(Refused(problems)) }
+}
+
+fn read(path: &Path) -> Result<(Config, Vec<Problem>), Refused> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Refused(vec![Problem { place: name.clone(), what: format!("cannot read the configuration: {error}") }]))?;
+    let (mut config, problems) = parse::parse(&text, &name);
+    config.resolve_paths(path.parent().unwrap_or(Path::new("")));
+    Ok((config, problems))
+}
+
+impl Config {
+    /// Whether its keys agree with each other; to be asked once nothing is laid over it any more.
+    pub fn check(&self) -> Result<(), Refused> {
+        let problems = self.contradictions();
+        if problems.is_empty() { Ok(()) } else { Err(Refused(problems)) }
+    }
+
+    /// Relative paths of a file start at its folder.
+    fn resolve_paths(&mut self, folder: &Path) {
+        let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
+        self.server.certificate.iter_mut().for_each(resolve);
+        self.server.key.iter_mut().for_each(resolve);
+        self.maps.folder.iter_mut().for_each(resolve);
+        self.sources.iter_mut().flat_map(|source| &mut source.files).for_each(resolve);
+    }
+
+    /// What each key for itself cannot show.
+    fn contradictions(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut problem = |place: &str, what: String| problems.push(Problem { place: place.into(), what });
+        match (&self.server.certificate, &self.server.key) {
+            (Some(_), None) => problem("server.certificate", "it needs server.key, the file with its private key".into()),
+            (None, Some(_)) => problem("server.key", "it needs server.certificate, the file with the certificate chain".into()),
+            _ => {}
+        }
+        if let Some(address) = self.admin.listen.0.filter(|address| !address.ip().is_loopback())
+            && self.admin.token.is_none()
+        {
+            let what = format!("{address} is no loopback address: set admin.token as well, or everybody could publish maps");
+            problem("admin.listen", what);
+        }
+        for (at, source) in self.sources.iter().enumerate() {
+            if let Some(name) = &source.name
+                && self.sources[..at].iter().any(|other| other.name.as_ref() == Some(name))
+            {
+                problem("source.name", format!("two sources are named {name:?}; give each a name of its own"));
+            }
+        }
+        problems
+    }
+}
+
+/// The section that has a key of this name, for messages.
+fn key_anywhere(name: &str) -> Option<&'static str> {
+    fn has<S: Section>(_: &S, name: &str) -> Option<&'static str> {
+        S::KEYS.iter().any(|key| key.name() == name).then_some(S::TITLE)
+    }
+    let config = Config::default();
+    macro_rules! sections {
+        ($($section:ident),*) => { None$(.or_else(|| has(&config.$section, name)))* };
+    }
+    with_sections!(sections)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        parse::parse(text, "a.toml").1.iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn what_show_prints_reads_back_as_the_same() {
+        let (read, problems) = parse::parse(&show::show(&Config::default()), "shown");
+        assert_eq!(problems, []);
+        assert_eq!(read, Config::default());
+    }
+
+    #[test]
+    fn every_example_of_show_is_valid() {
+        // Each commented `#key = example` line uncommented, one at a time within its section.
+        let shown = show::show(&Config::default());
+        let mut head = String::new();
+        let mut tried = 0;
+        for line in shown.lines() {
+            let bare = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
+            if bare.starts_with('[') {
+                head = bare.to_owned();
+            } else if let Some((key, _)) = bare.split_once(" = ") {
+                let needs = match head.as_str() {
+                    "[[source]]" if key == "kind" => "files = [\"x\"]\n",
+                    "[[source]]" if key == "files" => "kind = \"graphml\"\n",
+                    "[[source]]" => "kind = \"graphml\"\nfiles = [\"x\"]\n",
+                    "[[rule]]" if !["add", "multiply", "default"].contains(&key) => "add = 1\n",
+                    _ => "",
+                };
+                let bare = if key == "forbid" { "" } else { bare };
+                assert_eq!(problems(&format!("{head}\n{needs}{bare}\n")), [""; 0], "{bare}");
+                tried += 1;
+            }
+        }
+        assert!(tried > 40, "{tried}");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_line_key_and_remedy() {
+        for (text, want) in [
+            (
+                "[server]\nlisten = \"127.0.0.1:1\"\nlistne = 3\n",
+                "a.toml:3: unknown key \"listne\" in section [server]; did you mean \"listen\"?",
+            ),
+            ("\n[sever]\n", "a.toml:2: unknown section \"sever\"; did you mean \"server\"?"),
+            ("public-url = \"x\"\n", "a.toml:1: unknown section \"public-url\"; the key \"public-url\" belongs under [server]"),
+            (
+                "[server]\nlisten = 6671\n",
+                "a.toml:2: server.listen: expected a list of addresses and ports, such as [\"127.0.0.1:6671\", \"[::1]:6671\"], found 6671",
+            ),
+            (
+                "[maps]\nmetrics = [\"routingcost\", 7]\n",
+                "a.toml:2: maps.metrics: expected a list of metric names, such as [\"routingcost\", \"hopcount\"], found [\"routingcost\", 7]: element 2 is 7: expected a metric name in quotes, such as \"routingcost\"",
+            ),
+            (
+                "[demo]\ninterval-seconds = 0\n",
+                "a.toml:2: demo.interval-seconds: expected a time in seconds, more than 0 and at most a year, found 0",
+            ),
+            (
+                "[guard]\ncomputed-moved-share-max = 50\n",
+                "a.toml:2: guard.computed-moved-share-max: expected a share, from 0 to 1, found 50",
+            ),
+            (
+                "[demo]\nnetwork = \"gaent\"\n",
+                "a.toml:2: demo.network: expected \"auto\", \"off\", \"geant\", \"aws\" or \"azure\", found \"gaent\": did you mean \"geant\"?",
+            ),
+            ("[[source]]\nfiles = [\"x\"]\n", "a.toml:1: this [[source]] has no kind; add for example kind = \"graphml\""),
+            ("[source]\nkind = \"graphml\"\n", "a.toml:1: source may occur several times; write [[source]] with double brackets"),
+            (
+                "[[rule]]\nadd = 1\nforbid = true\n",
+                "a.toml:1: this [[rule]] has several of add, multiply, forbid and default; write a rule for each",
+            ),
+        ] {
+            assert_eq!(problems(text), [want], "{text}");
+        }
+        let broken = problems("[server]\nlisten = \n");
+        assert!(broken[0].starts_with("a.toml:2: "), "{broken:?}");
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file() {
+        let set = |pairs: &[(&str, &str)]| {
+            let mut config = Config::default();
+            let problems = parse::override_from(&mut config, pairs.iter().map(|(name, text)| (name.to_string(), text.to_string())));
+            (config, problems.iter().map(Problem::to_string).collect::<Vec<_>>())
+        };
+        let (config, problems) = set(&[
+            ("ALTOCAST_SERVER_LISTEN", "127.0.0.1:0"),
+            ("ALTOCAST_DEMO_INTERVAL_SECONDS", "0.5"),
+            ("ALTOCAST_MAPS_METRICS", "routingcost, hopcount"),
+            ("ALTOCAST_MAPS_DEFAULT_PID", ""),
+            ("ALTOCAST_ADMIN_TOKEN", "12345"),
+            // Variables of the client commands.
+            ("ALTOCAST_SERVER", "http://127.0.0.1:6671"),
+            ("ALTOCAST_LOG", "debug"),
+        ]);
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(config.server.listen[0].port(), 0);
+        assert_eq!(config.demo.interval_seconds.0.as_millis(), 500);
+        assert_eq!(config.maps.metrics.len(), 2);
+        assert_eq!(config.maps.default_pid, None);
+        assert_eq!(config.admin.token.as_deref(), Some("12345"));
+        let (_, problems) = set(&[("ALTOCAST_SERVER_LISTNE", "x")]);
+        assert_eq!(problems, ["environment variable ALTOCAST_SERVER_LISTNE: no such setting; did you mean ALTOCAST_SERVER_LISTEN?"]);
+    }
+}

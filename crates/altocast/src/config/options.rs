@@ -1,0 +1,111 @@
+//! From the configuration to the plain options of each crate.
+use super::{
+    Config,
+    sections::{RuleSection, SourceSection},
+};
+use maps::{
+    compute::{MapsPolicy, Shape},
+    partition::PartitionPolicy,
+    policy::{Action, Rule},
+};
+use topology::sources::{Columns, Options, SourceKind, file::FileSource};
+
+impl Config {
+    /// For the server.
+    pub fn server_options(&self) -> server::Options {
+        let (it, default) = (&self.server, server::Options::default());
+        server::Options {
+            public: it.listen.clone(),
+            admin: self.admin.listen.0,
+            admin_token: self.admin.token.clone(),
+            tls: it.certificate.as_ref().zip(it.key.as_ref()).map(|(certificate, key)| server::TlsFiles::new(certificate, key)),
+            public_url: it.public_url.clone(),
+            workers: it.workers,
+            limits: server::Limits {
+                connections_max: it.connections_max,
+                query_bytes_max: it.query_bytes_max,
+                document_bytes_max: self.admin.document_bytes_max,
+                header_time_max: it.header_time_max_seconds.0,
+                body_time_max: it.body_time_max_seconds.0,
+                drain_time_max: it.drain_time_max_seconds.0,
+                ..default.limits
+            },
+            ..default
+        }
+    }
+
+    /// For the maps.
+    pub fn maps_policy(&self) -> MapsPolicy {
+        let it = &self.maps;
+        MapsPolicy {
+            partition: PartitionPolicy { by: it.partition_by, default_pid: it.default_pid.clone() },
+            metrics: it.metrics.clone(),
+            rules: self.rules.iter().filter_map(rule).collect(),
+            shape: Shape { sources: it.sources.clone(), destinations: it.destinations.clone() },
+            network_map_id: it.network_map_id.clone(),
+            ..MapsPolicy::default()
+        }
+    }
+
+    /// For the change guard.
+    pub fn change_guard(&self) -> history::Guard {
+        history::Guard {
+            computed_moved_share_max: self.guard.computed_moved_share_max.0,
+            published_moved_share_max: self.guard.published_moved_share_max.0,
+        }
+    }
+
+    /// For the versions.
+    pub fn history_limits(&self) -> history::Limits {
+        history::Limits { versions_max: self.history.versions_max.max(1), ..history::Limits::default() }
+    }
+}
+
+/// A rule has exactly one action: the parser saw to it.
+fn rule(it: &RuleSection) -> Option<Rule> {
+    let forbid = it.forbid.then_some(Action::Forbid);
+    let action = it.add.map(Action::Add).or(it.multiply.map(Action::Multiply)).or(forbid).or(it.default.map(Action::Default))?;
+    Some(Rule { sources: it.from.clone(), destinations: it.to.clone(), metric: it.metric.clone(), action })
+}
+
+impl SourceSection {
+    /// What its name in messages is.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or("source")
+    }
+
+    /// What it reads; the parser made sure that there is a kind.
+    pub fn source_kind(&self) -> SourceKind {
+        self.kind.unwrap_or(SourceKind::Graphml)
+    }
+
+    /// For the reader.
+    pub fn file_source(&self) -> FileSource {
+        let options = Options {
+            names: self.names.clone(),
+            routers_only: self.routers_only,
+            delay: self.delay,
+            fibre_km_per_us: self.fibre_km_per_us,
+            bandwidth: self.bandwidth,
+            internal_only: self.internal_only,
+            strip_index: self.strip_index,
+            network: self.network.clone(),
+            stub_prefixes: self.stub_prefixes,
+            columns: Columns {
+                prefix: self.column_prefix.clone(),
+                group: self.column_group.clone(),
+                router: self.column_router.clone(),
+                asn: self.column_asn.clone(),
+                source: self.column_source.clone(),
+                destination: self.column_destination.clone(),
+                value: self.column_value.clone(),
+            },
+            metric: self.metric.clone(),
+            unit: self.unit,
+            symmetric: self.symmetric,
+            revision: self.revision,
+            ..Options::default()
+        };
+        FileSource { kind: self.source_kind(), paths: self.files.clone(), options }
+    }
+}
