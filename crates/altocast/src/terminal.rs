@@ -65,10 +65,32 @@ fn environment_allows() -> bool {
 
 /// Columns of the terminal on standard output, [`PIPE_WIDTH`] when it is none.
 pub fn width() -> usize {
-    if !io::stdout().is_terminal() {
-        return PIPE_WIDTH;
+    width_of_terminal().unwrap_or(PIPE_WIDTH)
+}
+
+/// The same; `None` when it is none.
+pub fn width_of_terminal() -> Option<usize> {
+    io::stdout().is_terminal().then(|| terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0).max(20)))
+}
+
+/// Breaks text between words. The first line starts at column `head`, the others at `indent`.
+pub fn wrap(text: &str, head: usize, indent: usize, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = head;
+    for (at, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if at > 0 && column + 1 + length > width {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if at > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
     }
-    terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0).max(20))
+    out
 }
 
 /// Text from elsewhere made harmless: control characters, which could drive the terminal, become `?`.
@@ -284,6 +306,12 @@ mod tests {
         let mut table = Table::new(&[("A", Align::Left)]);
         table.row(["\x1b]0;owned\x07\u{202e}"]);
         assert_eq!(text(&table, Paint::PLAIN, None), "A\n?]0;owned??\n");
+    }
+
+    #[test]
+    fn wrapping_breaks_between_words() {
+        assert_eq!(wrap("aa bb cc dd", 4, 2, 9), "aa bb\n  cc dd");
+        assert_eq!(wrap("averylongword b", 4, 2, 9), "averylongword\n  b");
     }
 
     #[test]

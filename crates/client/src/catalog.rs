@@ -30,7 +30,7 @@ pub struct Offer {
 }
 
 /// What an offer is for, told from its media types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
     /// RFC 7285 section 9.2.
     Directory,

@@ -15,12 +15,12 @@ use std::{
 };
 
 /// Say what is wrong with maps, a configuration or a running server
-///
-/// A file is an RFC 7285 document, or a configuration when its name ends in .toml; a folder stands for the *.json in it. Files given
-/// together are checked against each other: a cost map against its network map. A URL is a running server: every resource of its
-/// directory is fetched and every service asked.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "A file is an RFC 7285 document, or a configuration when its name ends in .toml; a folder stands for the \
+*.json in it. Files given together are checked against each other: a cost map against its network map. A URL is a running server: \
+every resource of its directory is fetched and every service asked.
+
+Examples:
   altocast check network-map.json cost-map.json
   altocast check maps/ altocast.toml
   altocast check http://127.0.0.1:6671
@@ -107,7 +107,9 @@ async fn check(args: Args) -> anyhow::Result<ExitCode> {
         let report = serde_json::json!({ "problems": findings, "errors": errors, "warnings": warnings, "notes": notes });
         terminal::print(|out| writeln!(out, "{report}"))?;
     } else {
-        terminal::print(|out| print(out, Paint::stdout(), &findings, &looked_at.join(", "), [errors, warnings, notes]))?;
+        terminal::print(|out| {
+            print(out, Paint::stdout(), terminal::width_of_terminal(), &findings, &looked_at.join(", "), [errors, warnings, notes])
+        })?;
     }
     Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -167,18 +169,34 @@ fn check_configuration(path: &Path) -> Vec<Finding> {
     problems.into_iter().map(finding).collect()
 }
 
-fn print(out: &mut impl Write, paint: Paint, findings: &[Finding], looked_at: &str, numbers: [usize; 3]) -> io::Result<()> {
+fn print(
+    out: &mut impl Write,
+    paint: Paint,
+    width: Option<usize>,
+    findings: &[Finding],
+    looked_at: &str,
+    numbers: [usize; 3],
+) -> io::Result<()> {
     for finding in findings {
         let place = match (finding.line, finding.column) {
             (Some(line), Some(column)) => format!("{}:{line}:{column}", safe(&finding.document)),
             _ => safe(&finding.document),
         };
+        let name = finding.severity.as_str();
         let severity = match finding.severity {
-            Severity::Error => paint.red("error"),
-            Severity::Warning => paint.yellow("warning"),
-            Severity::Note => paint.cyan("note"),
+            Severity::Error => paint.red(name),
+            Severity::Warning => paint.yellow(name),
+            Severity::Note => paint.cyan(name),
         };
-        writeln!(out, "{}: {severity}: {}", paint.bold(&place), safe(&finding.message))?;
+        let message = safe(&finding.message);
+        write!(out, "{}: {severity}: ", paint.bold(&place))?;
+        match width {
+            None => writeln!(out, "{message}")?,
+            Some(width) => {
+                let head = place.chars().count() + name.len() + 4;
+                writeln!(out, "{}", terminal::wrap(&message, head, 4, width))?;
+            }
+        }
         let mut about = vec![safe(&finding.rule), finding.section.clone()];
         if !finding.pointer.is_empty() {
             about.insert(0, format!("at {}", safe(&finding.pointer)));
@@ -214,7 +232,7 @@ mod tests {
             message: "192.0.2.0/24 is in PID b too\x1b".into(),
         };
         let mut out = Vec::new();
-        print(&mut out, Paint::PLAIN, &[finding], "m.json", [1, 0, 2]).unwrap();
+        print(&mut out, Paint::PLAIN, None, &[finding], "m.json", [1, 0, 2]).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "m.json:3:15: error: 192.0.2.0/24 is in PID b too?
@@ -224,7 +242,7 @@ mod tests {
 "
         );
         let mut out = Vec::new();
-        print(&mut out, Paint::PLAIN, &[], "m.json", [0, 0, 0]).unwrap();
+        print(&mut out, Paint::PLAIN, None, &[], "m.json", [0, 0, 0]).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "ok: nothing wrong in m.json\n");
     }
 }

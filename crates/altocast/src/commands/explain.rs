@@ -12,9 +12,13 @@ use std::{
 
 /// Writes it. `from` and `to` are the endpoints as the user calls them.
 pub fn print(out: &mut impl Write, paint: Paint, e: &Explanation, from: &str, to: &str, now: SystemTime) -> io::Result<()> {
-    let unit = if e.unit.is_empty() { String::new() } else { format!(" {}", safe(&e.unit)) };
-    let total = amount(e.total);
-    writeln!(out, "{}  {} {}{unit}", paint.bold(&safe(to)), safe(&e.metric), paint.bold(&total))?;
+    let cost_type: Option<CostType> = e.metric.parse().ok().map(CostType::numerical);
+    let unit = cost_type.as_ref().and_then(view::unit).map(|unit| format!(" {unit}")).unwrap_or_default();
+    let total = match e.total {
+        None => "no cost".to_owned(),
+        total => paint.bold(&amount(total)) + &unit,
+    };
+    writeln!(out, "{}  {} {total}", paint.bold(&safe(to)), safe(&e.metric))?;
     let place = |end: &str, pid: &str, prefix: &str| format!("{} is in PID {} by {}", safe(end), paint.cyan(&safe(pid)), safe(prefix));
     branch(out, paint, &place(from, &e.source, &e.source_prefix))?;
     branch(out, paint, &place(to, &e.destination, &e.destination_prefix))?;
@@ -30,7 +34,7 @@ pub fn print(out: &mut impl Write, paint: Paint, e: &Explanation, from: &str, to
     for rule in &e.rules {
         branch(out, paint, &format!("rule {}: {}, gives {}", rule.rule, safe(&rule.text), amount(rule.after)))?;
     }
-    last(out, paint, &format!("total {}{unit}", paint.bold(&total)))
+    last(out, paint, &format!("total {total}"))
 }
 
 fn leg_lines(out: &mut impl Write, paint: Paint, e: &Explanation, leg: &Leg, now: SystemTime) -> io::Result<()> {
@@ -149,7 +153,7 @@ mod tests {
         );
         assert_eq!(
             got,
-            "198.51.100.7  routingcost 54 IGP weight
+            "198.51.100.7  routingcost 54
 ├─ 192.0.2.1 is in PID FR by 192.0.2.0/24
 ├─ 198.51.100.7 is in PID DE by 198.51.100.0/22
 ├─ path of 2 links: FR → CH → DE
@@ -158,7 +162,7 @@ mod tests {
 │    CH → DE    36   49  ospf, 15 min ago, stale: cannot be read
 ├─ 49 before policy
 ├─ rule 2: add 5 to FR -> *, gives 54
-└─ total 54 IGP weight
+└─ total 54
 "
         );
     }
@@ -176,7 +180,7 @@ mod tests {
             r#"{"metric": "delay-rt", "legs": [{"basis": "measured", "source": "A", "destination": "B", "cost": 5, "measured": {"name": "m", "observed-at": 1000}}]}"#,
         );
         assert!(got.contains("├─ A → B: 5 measured by m, just now\n"), "{got}");
-        assert!(got.ends_with("└─ total none\n"), "{got}");
+        assert!(got.ends_with("└─ total no cost\n"), "{got}");
     }
 
     #[test]

@@ -4,7 +4,10 @@ use super::{
     reach::{Server, explained, usage},
     view::Page,
 };
-use crate::terminal::{self, Paint};
+use crate::{
+    config::nearest::nearest,
+    terminal::{self, Paint},
+};
 use alto::{
     Document,
     cost::{Constraint, Constraints, CostType, Metric, Mode, Query},
@@ -18,14 +21,14 @@ use client::{Catalog, Client, Offer, Service};
 use std::{io::Write, process::ExitCode};
 
 /// Print a resource, or the directory when none is named
-///
-/// Networks and costs are printed as tables; --json prints the document as the server sent it.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Networks and costs are printed as tables; --json prints what the server sent.
+
+Examples:
   altocast get
   altocast get network-map --pid DE,FR
   altocast get cost-map-routingcost --src DE --constraint 'le 20'
-  altocast get endpoint-cost --src 192.0.2.1 --dst 198.51.100.7 --metric delay-ow")]
+  altocast get endpoint-cost --src 192.0.2.1 --dst 198.51.100.7,203.0.113.9")]
 pub struct Args {
     /// Its id in the directory
     pub resource: Option<String>,
@@ -79,7 +82,7 @@ async fn get(args: Args) -> anyhow::Result<ExitCode> {
         None => directory(&client).await.map_err(explained)?,
         Some(id) => {
             let catalog = client.catalog().await.map_err(explained)?;
-            let offer = catalog.offer(id).map_err(explained)?;
+            let offer = catalog.offer(id).map_err(|_| unknown(id, &catalog))?;
             let question = match args.question(offer) {
                 Ok(question) => question,
                 Err(Wrong::Usage(message)) => return Ok(usage(&message)),
@@ -110,6 +113,12 @@ async fn directory(client: &Client) -> Result<Found, client::Error> {
     // Revalidated, so it costs a 304 at most.
     let root = client.root().await?;
     Ok(Found::Catalog(root.body, Box::new((*catalog).clone())))
+}
+
+fn unknown(id: &str, catalog: &Catalog) -> anyhow::Error {
+    let ids = catalog.offers.iter().map(|offer| offer.id.as_str());
+    let meant = nearest(id, ids).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    anyhow::anyhow!("the server has no resource {id:?}{meant}\naltocast get lists what there is")
 }
 
 /// Why the arguments cannot be asked.

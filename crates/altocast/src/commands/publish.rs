@@ -7,12 +7,12 @@ use client::{Confirmation, Patch, Words};
 use std::{io::Write, process::ExitCode};
 
 /// Put, patch or withdraw a resource of a running server
-///
-/// A document is checked before it is sent. What is acknowledged is visible to every client.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "A document is checked before it is sent. What is acknowledged is visible to every client.
+
+Examples:
   altocast publish network-map map.json
-  echo '{\"cost-map\": {\"DE\": {\"FR\": 12}}}' | altocast publish cost-map-routingcost - --merge-patch
+  altocast publish --merge-patch cost-map-routingcost change.json
   altocast publish --delete old-map")]
 pub struct Args {
     /// Which resource
@@ -78,8 +78,11 @@ async fn publish(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         return say(&serde_json::to_string(&published)?);
     }
-    let mut lines = vec![format!("{} {}  version {}  tag {}", paint.green("published"), published.resource_id, published.seq, published.tag)];
-    lines.extend(published.also_changed.iter().map(|also| format!("   with it {}  version {}  tag {}", also.resource_id, also.seq, also.tag)));
+    let mut lines =
+        vec![format!("{} {}  version {}  tag {}", paint.green("published"), published.resource_id, published.seq, published.tag)];
+    lines.extend(
+        published.also_changed.iter().map(|also| format!("   with it {}  version {}  tag {}", also.resource_id, also.seq, also.tag)),
+    );
     say(&lines.join("\n"))
 }
 

@@ -23,7 +23,7 @@ pub struct Transport {
 #[command(next_help_heading = "Connection")]
 pub struct Server {
     /// URL of the server, or of its directory
-    #[arg(long, env = "ALTOCAST_SERVER", value_name = "URL", default_value = "http://127.0.0.1:6671")]
+    #[arg(long, env = "ALTOCAST_SERVER", hide_env_values = true, value_name = "URL", default_value = "http://127.0.0.1:6671")]
     pub server: String,
     /// See there.
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct Server {
 #[command(next_help_heading = "Admin listener")]
 pub struct AdminListener {
     /// URL of the server's admin listener
-    #[arg(long, env = "ALTOCAST_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:6672")]
+    #[arg(long, env = "ALTOCAST_ADMIN", hide_env_values = true, value_name = "URL", default_value = "http://127.0.0.1:6672")]
     pub admin: String,
     /// Bearer token of the admin listener, when it wants one
     #[arg(long, env = "ALTOCAST_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]

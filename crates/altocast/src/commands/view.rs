@@ -92,7 +92,10 @@ impl<W: Write> Page<'_, W> {
         let default = catalog.directory.meta.default_network_map.as_ref();
         let maps = catalog.offers.iter().filter(|offer| offer.service() == Service::NetworkMap).count();
         let mut table = Table::new(&[("RESOURCE", Align::Left), ("SERVICE", Align::Left), ("OF", Align::Left)]);
-        for offer in &catalog.offers {
+        let mut offers: Vec<_> = catalog.offers.iter().collect();
+        // Stable: by service, and as the directory has them within each.
+        offers.sort_by_key(|offer| offer.service());
+        for offer in offers {
             let mut of = what_of(offer);
             if offer.service() == Service::NetworkMap && Some(&offer.id) == default && maps > 1 {
                 of.push("the default".into());
@@ -276,7 +279,7 @@ fn what_of(offer: &Offer) -> Vec<String> {
         of.push("constraints".into());
     }
     if capabilities.max_cost_types > 1 {
-        of.push(format!("{} at once", capabilities.max_cost_types));
+        of.push("multi-cost".into());
     }
     of
 }
