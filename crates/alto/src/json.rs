@@ -1,8 +1,8 @@
 //! JSON text (RFC 8259): a pull reader that knows where it is, and the writing of strings, numbers and objects.
 //!
-//! Our own, because the errors of RFC 7285 section 8.5.2 need the path and the text of the value at fault, because duplicate
-//! members are refused even inside members we ignore, and because a cost map goes straight into its matrix with the next key
-//! predicted: `benches/cost_map.rs` measures it beside a typed `serde_json` visitor.
+//! Our own, because the errors of RFC 7285 section 8.5.2 need the path and the text of the value at fault, and because duplicate
+//! members are refused even inside members we ignore. Speed alone would not ask for it: a typed `serde_json` visitor reads a cost
+//! map at half the rate of this (`benches/cost_map.rs` runs both), which is enough.
 //! Invariant: `at` is on a character boundary whenever a function returns; nothing recurses deeper than `Limits::depth_max`.
 mod number;
 mod write;
@@ -11,7 +11,7 @@ pub(crate) use number::number;
 pub(crate) use write::{Object, array, write_number, write_string, write_text};
 
 use crate::{ErrorBody, Limits, error::Code};
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{borrow::Cow, cell::Cell, collections::HashSet, fmt};
 
 /// The way to a field, from the inside out; it costs nothing until an error names it.
 #[derive(Clone, Copy)]
@@ -84,6 +84,8 @@ pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: u32,
+    /// Where the last E_SYNTAX was.
+    fault: Cell<usize>,
     pub(crate) limits: &'a Limits,
 }
 
@@ -94,7 +96,7 @@ impl<'a> Reader<'a> {
             return Err(ErrorBody::syntax(format!("the document has {} bytes; {} are the most", body.len(), limits.body_bytes_max)));
         }
         match std::str::from_utf8(body) {
-            Ok(text) => Ok(Self { text, bytes: body, at: 0, depth: 0, limits }),
+            Ok(text) => Ok(Self { text, bytes: body, at: 0, depth: 0, fault: Cell::new(0), limits }),
             Err(e) => {
                 let valid = std::str::from_utf8(&body[..e.valid_up_to()]).expect("valid up to there");
                 let (line, column) = position(valid, valid.len());
@@ -129,6 +131,11 @@ impl<'a> Reader<'a> {
         self.at += bytes;
     }
 
+    /// Offset of the last E_SYNTAX.
+    pub(crate) fn fault(&self) -> usize {
+        self.fault.get()
+    }
+
     /// Only white space may follow the document.
     pub(crate) fn end(&mut self) -> Result<(), ErrorBody> {
         self.space();
@@ -142,6 +149,7 @@ impl<'a> Reader<'a> {
 
     #[cold]
     pub(crate) fn syntax_at(&self, at: usize, what: &str) -> ErrorBody {
+        self.fault.set(at);
         let (line, column) = position(self.text, at);
         ErrorBody::syntax(format!("{what} at line {line} column {column}"))
     }
@@ -230,15 +238,22 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// A member's name and the colon after it; `at` of the name comes with it.
+    /// A member's name and the colon after it, with the name's offset.
     pub(crate) fn key(&mut self) -> Result<(usize, Cow<'a, str>), ErrorBody> {
+        let at = self.offset();
+        self.key_token().map(|(_, key)| (at, key))
+    }
+
+    /// The same, with the text of the name: the token between its quotes and with them.
+    pub(crate) fn key_token(&mut self) -> Result<(&'a str, Cow<'a, str>), ErrorBody> {
         if self.next_byte() != Some(b'"') {
             return Err(self.syntax(if self.at == self.bytes.len() { "the document ends early" } else { "expected a member name" }));
         }
         let at = self.at;
         let key = self.string()?;
+        let token = self.since(at);
         self.expect(b':', "expected ':'")?;
-        Ok((at, key))
+        Ok((token, key))
     }
 
     /// The members of an object, duplicates refused. `member` must pass the value.
@@ -249,7 +264,7 @@ impl<'a> Reader<'a> {
     ) -> Result<(), ErrorBody> {
         let mut names = Names::default();
         self.map(path, |reader, at, key| {
-            if !names.insert(&key) {
+            if !names.insert(key.clone()) {
                 return Err(reader.duplicate(at, path, &key));
             }
             member(reader, &key)
@@ -507,14 +522,14 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn insert(&mut self, name: &Cow<'a, str>) -> bool {
+    fn insert(&mut self, name: Cow<'a, str>) -> bool {
         if !self.many.is_empty() {
-            return self.many.insert(name.clone());
+            return self.many.insert(name);
         }
-        if self.few.contains(name) {
+        if self.few.contains(&name) {
             return false;
         }
-        self.few.push(name.clone());
+        self.few.push(name);
         if self.few.len() > 16 {
             self.many.extend(self.few.drain(..));
         }

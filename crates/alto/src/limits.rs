@@ -24,6 +24,8 @@ pub struct Limits {
     pub resources_max: usize,
     /// Bytes of a client's value repeated in `meta.value`; the rest is cut. 256: enough to recognise it, too few to reflect.
     pub error_value_bytes_max: usize,
+    /// Problems that [`crate::check`] lists. 1,000: nobody reads more, and one mistake may repeat in every cost.
+    pub problems_max: usize,
 }
 
 impl Default for Limits {
@@ -39,6 +41,7 @@ impl Default for Limits {
             constraints_max: 256,
             resources_max: 65_536,
             error_value_bytes_max: 256,
+            problems_max: 1_000,
         }
     }
 }

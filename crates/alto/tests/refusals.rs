@@ -1,4 +1,5 @@
 //! What is refused, and how (RFC 7285 section 8.5.2): code, field and value of each fault.
+#![allow(clippy::unwrap_used)]
 use alto::{
     Document, ErrorBody, Limits,
     cost_map::{self, CostMap},

@@ -3,6 +3,7 @@
 //! `vectors/<rfc>/<section>-<what>.json` is the example as the RFC prints it. Where that cannot be read, because it is
 //! erroneous, abridged with dots or a fragment of a document, the test says so, asserts the refusal, and goes on with
 //! `<section>-<what>.corrected.json`.
+#![allow(clippy::unwrap_used)]
 use alto::{ErrorBody, cost_map, directory::Directory, endpoint_cost, endpoint_property, error::Code, network_map};
 use std::{fmt::Debug, path::PathBuf};
 

@@ -1,9 +1,30 @@
 //! Writing JSON, compact.
-use std::fmt::Display;
+use std::fmt::{self, Display, Write as _};
 
 /// A string in quotes, escaped where RFC 8259 section 7 wants it.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
+    escape(out, text);
+    out.push(b'"');
+}
+
+/// What `value` displays as, in quotes, escaped.
+pub(crate) fn write_text(out: &mut Vec<u8>, value: impl Display) {
+    out.push(b'"');
+    write!(Escaping(out), "{value}").expect("a Vec takes every write");
+    out.push(b'"');
+}
+
+struct Escaping<'o>(&'o mut Vec<u8>);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        escape(self.0, text);
+        Ok(())
+    }
+}
+
+fn escape(out: &mut Vec<u8>, text: &str) {
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {
         let escape: &[u8] = match byte {
@@ -25,15 +46,6 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
         plain = at + 1;
     }
     out.extend_from_slice(&text.as_bytes()[plain..]);
-    out.push(b'"');
-}
-
-/// What `value` displays as, in quotes: for names and addresses, whose characters need no escape.
-pub(crate) fn write_text(out: &mut Vec<u8>, value: impl Display) {
-    use std::io::Write as _;
-    out.push(b'"');
-    write!(out, "{value}").expect("a Vec takes every write");
-    out.push(b'"');
 }
 
 /// A finite number: integers without a fraction, others in the fewest digits that read back the same.
@@ -79,7 +91,7 @@ impl<'o> Object<'o> {
         self.out
     }
 
-    /// A member's name that displays without need of escapes.
+    /// A member's name, as it displays.
     pub(crate) fn text_key(&mut self, name: impl Display) -> &mut Vec<u8> {
         self.comma();
         write_text(self.out, name);

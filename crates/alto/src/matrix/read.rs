@@ -5,8 +5,8 @@ use crate::{
     json::{Path, Reader, Type},
 };
 use std::{
-    borrow::Cow,
     collections::{HashMap, HashSet},
+    fmt::Display,
     hash::Hash,
     str::FromStr,
 };
@@ -28,7 +28,7 @@ pub(crate) struct Matrix<N> {
 }
 
 /// Reads an object of objects of costs.
-pub(crate) fn read<N: FromStr + Clone + Ord + Hash>(
+pub(crate) fn read<N: FromStr + Display + Clone + Ord + Hash>(
     reader: &mut Reader<'_>,
     path: &Path<'_>,
     cells: Cells<'_>,
@@ -54,7 +54,7 @@ struct Builder<'t, N> {
     rows: Vec<N>,
     rows_seen: HashSet<N>,
     columns: Vec<N>,
-    /// Each column's name as it stood in the text first, quotes included.
+    /// Each column's name as it stood in the text first, a whole token: quotes and escapes included.
     texts: Vec<Box<[u8]>>,
     by_text: HashMap<Box<str>, u32>,
     by_name: HashMap<N, u32>,
@@ -65,7 +65,7 @@ struct Builder<'t, N> {
     tables: Vec<Vec<f64>>,
 }
 
-impl<'t, N: FromStr + Clone + Ord + Hash> Builder<'t, N> {
+impl<'t, N: FromStr + Display + Clone + Ord + Hash> Builder<'t, N> {
     fn new(cells: Cells<'t>) -> Self {
         Self {
             cells,
@@ -82,8 +82,8 @@ impl<'t, N: FromStr + Clone + Ord + Hash> Builder<'t, N> {
         }
     }
 
-    fn read_row(&mut self, reader: &mut Reader<'_>, path: &Path<'_>, at: usize, key: &Cow<'_, str>) -> Result<(), ErrorBody> {
-        let name = match self.by_text.get(&**key) {
+    fn read_row(&mut self, reader: &mut Reader<'_>, path: &Path<'_>, at: usize, key: &str) -> Result<(), ErrorBody> {
+        let name = match self.by_text.get(key) {
             Some(&column) => self.columns[column as usize].clone(),
             None => key.parse().map_err(|_| path.invalid(key, reader.limits))?,
         };
@@ -160,12 +160,15 @@ impl<'t, N: FromStr + Clone + Ord + Hash> Builder<'t, N> {
 
     #[cold]
     fn duplicate(&self, reader: &Reader<'_>, at: usize, path: &Path<'_>, column: usize) -> ErrorBody {
-        reader.duplicate(at, path, self.text(column))
+        reader.duplicate(at, path, &self.columns[column].to_string())
     }
 
-    fn text(&self, column: usize) -> &str {
-        let quoted = &self.texts[column];
-        std::str::from_utf8(&quoted[1..quoted.len() - 1]).expect("a slice of the document between quotes")
+    fn invalid(&self, reader: &Reader<'_>, path: &Path<'_>, column: usize, start: usize) -> ErrorBody {
+        path.child(&self.columns[column].to_string()).invalid(reader.since(start), reader.limits)
+    }
+
+    fn wrong_type(&self, path: &Path<'_>, column: usize) -> ErrorBody {
+        ErrorBody::wrong_type(path.child(&self.columns[column].to_string()).to_string())
     }
 
     #[inline]
@@ -178,11 +181,11 @@ impl<'t, N: FromStr + Clone + Ord + Hash> Builder<'t, N> {
         if !matches!(reader.rest().first(), Some(b'-' | b'0'..=b'9')) {
             // "fail to parse if it is not" a number (section 11.2.3.6).
             reader.peek()?;
-            return Err(ErrorBody::wrong_type(path.child(self.text(column)).to_string()));
+            return Err(self.wrong_type(path, column));
         }
         let cost = reader.number()?;
         if !is_cost(cost, self.ordinal[0]) {
-            return Err(path.child(self.text(column)).invalid(reader.since(start), reader.limits));
+            return Err(self.invalid(reader, path, column, start));
         }
         // Adding 0.0 makes a zero of minus zero.
         self.tables[0][place] = cost + 0.0;
@@ -194,7 +197,7 @@ impl<'t, N: FromStr + Clone + Ord + Hash> Builder<'t, N> {
         let start = reader.offset();
         let wanted = self.tables.len();
         if reader.peek()? != Type::Array {
-            return Err(ErrorBody::wrong_type(path.child(self.text(column)).to_string()));
+            return Err(self.wrong_type(path, column));
         }
         reader.advance(1);
         reader.enter()?;
@@ -211,12 +214,12 @@ impl<'t, N: FromStr + Clone + Ord + Hash> Builder<'t, N> {
                 _ => {
                     // An element of the wrong type is an invalid value of its array (RFC 7285 section 8.5.2).
                     reader.skip()?;
-                    return Err(path.child(self.text(column)).invalid(reader.since(element), reader.limits));
+                    return Err(self.invalid(reader, path, column, element));
                 }
             };
             if index < wanted {
                 if !cost.is_nan() && !is_cost(cost, self.ordinal[index]) {
-                    return Err(path.child(self.text(column)).invalid(reader.since(element), reader.limits));
+                    return Err(self.invalid(reader, path, column, element));
                 }
                 self.tables[index][place] = cost + 0.0;
             }
@@ -224,7 +227,7 @@ impl<'t, N: FromStr + Clone + Ord + Hash> Builder<'t, N> {
         }
         reader.leave();
         if index != wanted {
-            return Err(path.child(self.text(column)).invalid(reader.since(start), reader.limits));
+            return Err(self.invalid(reader, path, column, start));
         }
         Ok(())
     }
@@ -232,7 +235,7 @@ impl<'t, N: FromStr + Clone + Ord + Hash> Builder<'t, N> {
     /// Passes a name that was not guessed and says its column, a new one where there was none.
     #[inline(never)]
     fn find_column(&mut self, reader: &mut Reader<'_>, path: &Path<'_>) -> Result<u32, ErrorBody> {
-        let (_, key) = reader.key()?;
+        let (token, key) = reader.key_token()?;
         if let Some(&column) = self.by_text.get(&*key) {
             return Ok(column);
         }
@@ -255,11 +258,7 @@ impl<'t, N: FromStr + Clone + Ord + Hash> Builder<'t, N> {
         let column = u32::try_from(self.columns.len()).expect("pids_max columns at most, each with its text in memory");
         self.columns.push(name.clone());
         self.by_name.insert(name, column);
-        let mut quoted = Vec::with_capacity(key.len() + 2);
-        quoted.push(b'"');
-        quoted.extend_from_slice(key.as_bytes());
-        quoted.push(b'"');
-        self.texts.push(quoted.into());
+        self.texts.push(token.as_bytes().into());
         self.by_text.insert(key.into(), column);
         self.next.push(UNKNOWN);
         Ok(column)

@@ -54,7 +54,8 @@ pub(crate) fn write<N: Display>(out: &mut Vec<u8>, shape: Shape<'_, N>, values: 
         0..=16 => write_rows::<N, 16>(out, shape, &Names::new(&names), values, keep),
         17..=32 => write_rows::<N, 32>(out, shape, &Names::new(&names), values, keep),
         33..=80 => write_rows::<N, 80>(out, shape, &Names::new(&names), values, keep),
-        _ => write_rows::<N, 256>(out, shape, &Names::new(&names), values, keep),
+        // A private address, each of its 128 characters escaped, is the longest name there is: 265 bytes.
+        _ => write_rows::<N, 272>(out, shape, &Names::new(&names), values, keep),
     }
 }
 
