@@ -111,7 +111,8 @@ impl<'t, N: FromStr + Display + Clone + Ord + Hash> Builder<'t, N> {
     fn settle(&mut self, reader: &mut Reader<'_>, begin: usize) {
         self.stride = self.columns.len().max(1);
         let row_bytes = reader.offset() - begin;
-        let rows = (1 + reader.rest().len() / row_bytes.max(1)).min(reader.limits.costs_max / (self.stride * self.tables.len()).max(1));
+        let rows_max = reader.limits.pids_max.min(reader.limits.costs_max / (self.stride * self.tables.len()).max(1));
+        let rows = (1 + reader.rest().len() / row_bytes.max(1)).min(rows_max);
         for table in &mut self.tables {
             table.resize(self.stride, EMPTY);
             table.reserve_exact(rows.saturating_sub(1) * self.stride);
