@@ -25,7 +25,7 @@ def main():
         with Server(program, ALTOCAST_DEMO_INTERVAL_SECONDS="3600", ALTOCAST_SERVER_QUERY_BYTES_MAX=str(BODY_BYTES_MAX)) as demo:
             curl.run(report, demo.url, "--http1.1", "HTTP/1.1", BODY_BYTES_MAX)
             curl.run(report, demo.url, "--http2-prior-knowledge", "HTTP/2", BODY_BYTES_MAX)
-            nghttp.run(report, demo.url)
+            nghttp.run(report, demo.url, BODY_BYTES_MAX)
             Walk(report, demo.url, http2=False).run()
             Walk(report, demo.url, http2=True).run()
             with report.check("SIGTERM ends the server with status 0"):

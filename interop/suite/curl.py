@@ -121,10 +121,10 @@ def run(report, url, option, name, body_bytes_max):
         equal(go(uri, headers={"Accept-Encoding": "gzip;q=0, br;q=0, zstd;q=0"}).headers.get("content-encoding"), None, "content-encoding")
         equal(go(uri, headers={"Accept-Encoding": "gzip;q=0.1, identity;q=1"}).headers.get("content-encoding"), None, "content-encoding")
 
-    wrong(check, go, url, directory, uri, body_bytes_max)
+    wrong(check, go, url, directory, uri, body_bytes_max, version == "1.1")
 
 
-def wrong(check, go, url, directory, map_uri, body_bytes_max):
+def wrong(check, go, url, directory, map_uri, body_bytes_max, http1):
     """What a wrong request gets: the status of RFC 9110 and the error body of RFC 7285 section 8.5."""
     with check("404"):
         for path in ("/resources/no-such-resource", "/nowhere", "/resources/", "/directory/x"):
@@ -160,9 +160,11 @@ def wrong(check, go, url, directory, map_uri, body_bytes_max):
     with check("415 for a body of another media type"):
         for uri in uris.values():
             error(go(uri, headers={"Content-Type": "text/plain"}, body=b"{}"), 415)
-    with check("413 for a body over the bound"):
-        for params, uri in uris.items():
-            error(go(uri, headers={"Content-Type": params}, body=b" " * (body_bytes_max + 1)), 413)
+    # Over HTTP/2 nghttp asks for this one: curl 7.88 drops an answer that comes before it has sent the whole body (RFC 9113 section 8.1).
+    if http1:
+        with check("413 for a body over the bound"):
+            for params, uri in uris.items():
+                error(go(uri, headers={"Content-Type": params}, body=b" " * (body_bytes_max + 1)), 413)
 
     numerical = {"cost-mode": "numerical", "cost-metric": "routingcost"}
     two = [numerical, {"cost-mode": "ordinal", "cost-metric": "routingcost"}]
@@ -179,7 +181,9 @@ def wrong(check, go, url, directory, map_uri, body_bytes_max):
         (alto.COST_MAP_FILTER, {"cost-type": "routingcost"}, "E_INVALID_FIELD_TYPE", "cost-type"),
         (alto.COST_MAP_FILTER, {"cost-type": {**numerical, "cost-mode": "cheap"}}, "E_INVALID_FIELD_VALUE", "cost-type/cost-mode"),
         (alto.COST_MAP_FILTER, {"cost-type": {**numerical, "cost-metric": "shoesize"}}, "E_INVALID_FIELD_VALUE", "cost-type/cost-metric"),
-        (alto.COST_MAP_FILTER, {"cost-type": numerical, "pids": {"srcs": [7], "dsts": []}}, "E_INVALID_FIELD_TYPE", "pids/srcs"),
+        (alto.COST_MAP_FILTER, {"cost-type": numerical, "pids": {"srcs": "PID1", "dsts": []}}, "E_INVALID_FIELD_TYPE", "pids/srcs"),
+        # Section 8.5.2: an element of the wrong type is an invalid value of the array.
+        (alto.COST_MAP_FILTER, {"cost-type": numerical, "pids": {"srcs": [7], "dsts": []}}, "E_INVALID_FIELD_VALUE", "pids/srcs"),
         (alto.COST_MAP_FILTER, {"cost-type": numerical, "pids": {"srcs": []}}, "E_MISSING_FIELD", "pids/dsts"),
         (alto.COST_MAP_FILTER, {"cost-type": numerical, "constraints": ["about 5"]}, "E_INVALID_FIELD_VALUE", "constraints"),
         (alto.COST_MAP_FILTER, {"cost-type": numerical, "constraints": ["[1] le 5"]}, "E_INVALID_FIELD_VALUE", "constraints"),

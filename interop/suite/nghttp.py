@@ -14,7 +14,7 @@ def command(*args):
     return done.stdout
 
 
-def run(report, url):
+def run(report, url, body_bytes_max):
     document = parse(curl.fetch(f"{url}/directory").body, alto.DIRECTORY)
     directory = alto.Directory(document)
     with report.check("nghttp: the directory, byte for byte what curl got"):
@@ -35,6 +35,14 @@ def run(report, url):
             body.flush()
             answer = command("nghttp", f"--data={body.name}", f"--header=content-type: {alto.NETWORK_MAP_FILTER}", entry["uri"])
         parse(answer, alto.NETWORK_MAP)
+    with report.check("nghttp: 413 with an error body while the request body is still on its way"):
+        with tempfile.NamedTemporaryFile() as body:
+            body.write(b" " * (body_bytes_max + 1))
+            body.flush()
+            log = command("nghttp", "--verbose", f"--data={body.name}", f"--header=content-type: {alto.NETWORK_MAP_FILTER}", entry["uri"])
+        log = re.sub(r"\x1b\[[0-9;]*m", "", log.decode(errors="replace"))
+        equal(re.findall(r":status: (\d+)", log), ["413"], "status")
+        parse(re.search(r'^\{"meta".*?\}\}', log, re.MULTILINE).group(), alto.ERROR)
     with report.check("nghttp: a small flow-control window (RFC 9113 section 5.2)"):
         largest = max(maps, key=lambda uri: len(curl.fetch(uri).body))
         equal(command("nghttp", "--window-bits=8", "--connection-window-bits=16", largest), curl.fetch(largest).body, "body")

@@ -17,10 +17,13 @@ class Walk:
         return self.report.check(f"httpx {self.version}: {name}")
 
     def get(self, uri, media_type):
-        answer = self.client.get(uri, headers={"accept": f"{media_type}, {alto.ERROR}"})
+        accept = {"accept": f"{media_type}, {alto.ERROR}"}
+        # The ETag of the identity form is the tag; httpx itself would ask for gzip, and then gets the same content.
+        answer = self.client.get(uri, headers={**accept, "accept-encoding": "identity"})
         equal(answer.status_code, 200, f"status of GET {uri}")
         equal(answer.http_version, self.version, "HTTP version")
         equal(answer.headers["content-type"], media_type, "content-type")
+        equal(self.client.get(uri, headers=accept).content, answer.content, "content in the coding that httpx asks for")
         return answer, parse(answer.content, media_type)
 
     def post(self, uri, params_type, body, media_type):
@@ -43,6 +46,8 @@ class Walk:
         for name in self.directory.of(alto.NETWORK_MAP):
             with self.check(f"network map {name}"):
                 self.network_map(name)
+        if len(self.network_maps) < len(self.directory.of(alto.NETWORK_MAP)):
+            return  # without them there is nothing to compare the rest with
         for name in self.directory.of(alto.COST_MAP):
             with self.check(f"cost map {name}"):
                 self.cost_map(name)
@@ -144,7 +149,7 @@ class Walk:
             ({"pids": [*some, *some, "no-such-pid"]}, some, None),
             ({"pids": []}, sorted(full), None),
             ({"pids": some, "address-types": ["ipv6"]}, some, {"ipv6"}),
-            ({"pids": some, "address-types": ["ipv4", "priv:unknown"]}, some, {"ipv4"}),
+            ({"pids": some, "address-types": ["ipv4", "mac48"]}, some, {"ipv4"}),
         ]:
             document = self.post(entry["uri"], alto.NETWORK_MAP_FILTER, body, alto.NETWORK_MAP)
             equal(document["meta"]["vtag"], tag, "vtag (section 11.3.1.6)")
