@@ -30,11 +30,20 @@ impl CostMap {
 
     /// The same, with bounds.
     pub fn from_json_within(body: &[u8], limits: &Limits) -> Result<Self, ErrorBody> {
+        Self::read(body, limits, false)
+    }
+
+    /// The same for a map that is yet to be published: `meta.dependent-vtags` may be absent where there is one network map to mean.
+    pub fn draft_from_json_within(body: &[u8], limits: &Limits) -> Result<Self, ErrorBody> {
+        Self::read(body, limits, true)
+    }
+
+    fn read(body: &[u8], limits: &Limits, draft: bool) -> Result<Self, ErrorBody> {
         let (meta, matrix) = json::document(body, limits, |reader| {
             envelope(
                 reader,
                 "cost-map",
-                |reader, path| CostMeta::read(reader, path)?.with_network_map(reader, path),
+                |reader, path| CostMeta::read(reader, path)?.with_network_map(reader, path, draft),
                 |reader, path, meta| matrix::read::<Pid>(reader, path, meta.cells()),
             )
         })?;

@@ -61,6 +61,14 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.media_type().eq_ignore_ascii_case(bare))
     }
 
+    /// By media type, or by its members.
+    fn told(body: &[u8], media_type: Option<&str>, limits: &Limits) -> Result<Self, ErrorBody> {
+        match media_type {
+            Some(name) => Self::of_media_type(name).ok_or_else(|| ErrorBody::invalid("media-type", name)),
+            None => guess(body, limits),
+        }
+    }
+
     /// The kind a document's members show, if exactly one of them holds data.
     pub(crate) fn of_members<'n>(names: impl Iterator<Item = &'n str>) -> Option<Self> {
         let mut found = None;
@@ -96,17 +104,24 @@ impl Document {
 
     /// The same, with bounds.
     pub fn parse_within(body: &[u8], media_type: Option<&str>, limits: &Limits) -> Result<Self, ErrorBody> {
-        let kind = match media_type {
-            Some(name) => Kind::of_media_type(name).ok_or_else(|| ErrorBody::invalid("media-type", name))?,
-            None => guess(body, limits)?,
-        };
-        Ok(match kind {
+        Ok(match Kind::told(body, media_type, limits)? {
             Kind::Directory => Self::Directory(Directory::from_json_within(body, limits)?),
             Kind::NetworkMap => Self::NetworkMap(NetworkMap::from_json_within(body, limits)?),
             Kind::CostMap => Self::CostMap(CostMap::from_json_within(body, limits)?),
             Kind::EndpointProperties => Self::EndpointProperties(EndpointProperties::from_json_within(body, limits)?),
             Kind::EndpointCosts => Self::EndpointCosts(EndpointCosts::from_json_within(body, limits)?),
         })
+    }
+
+    /// The same for a document that is yet to be published: what names versions (`meta.vtag` of a network map, `meta.dependent-vtags` of
+    /// a cost map) may be absent, because who publishes it makes the tags.
+    pub fn parse_draft(body: &[u8], media_type: Option<&str>, limits: &Limits) -> Result<Self, ErrorBody> {
+        let kind = Kind::told(body, media_type, limits)?;
+        match kind {
+            Kind::NetworkMap => NetworkMap::draft_from_json_within(body, limits).map(Self::NetworkMap),
+            Kind::CostMap => CostMap::draft_from_json_within(body, limits).map(Self::CostMap),
+            _ => Self::parse_within(body, Some(kind.media_type()), limits),
+        }
     }
 
     /// Its kind.

@@ -45,11 +45,12 @@ impl CostMeta {
         Ok(Self { dependent_vtags, vtag, cost_types, multi })
     }
 
-    /// A cost map depends on exactly one network map ("a single-element array", section 11.2.3.6).
-    pub(crate) fn with_network_map(self, reader: &Reader<'_>, path: &Path<'_>) -> Result<Self, ErrorBody> {
+    /// A cost map depends on exactly one network map ("a single-element array", section 11.2.3.6); a draft may leave open which.
+    pub(crate) fn with_network_map(self, reader: &Reader<'_>, path: &Path<'_>, draft: bool) -> Result<Self, ErrorBody> {
         let name = "dependent-vtags";
         match self.dependent_vtags.as_deref() {
             Some([_]) => Ok(self),
+            None if draft => Ok(self),
             None => Err(path.missing(name)),
             Some(several) => {
                 let mut text = Vec::new();

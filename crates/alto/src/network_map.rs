@@ -39,9 +39,18 @@ impl NetworkMap {
     /// Refused beside bad syntax: an identical prefix in two PIDs (section 11.2.2). Not refused: a map that is not complete, which
     /// every filtered map is; [`crate::check`] tells.
     pub fn from_json_within(body: &[u8], limits: &Limits) -> Result<Self, ErrorBody> {
+        let map = Self::draft_from_json_within(body, limits)?;
+        if map.vtag.is_none() {
+            return Err(ErrorBody::missing("meta/vtag"));
+        }
+        Ok(map)
+    }
+
+    /// The same for a map that is yet to be published: who publishes it makes its tag, so `meta.vtag` may be absent.
+    pub fn draft_from_json_within(body: &[u8], limits: &Limits) -> Result<Self, ErrorBody> {
         let (vtag, pids) =
             json::document(body, limits, |reader| envelope(reader, "network-map", read_meta, |reader, path, _| read_pids(reader, path)))?;
-        Ok(Self { vtag: Some(vtag), pids })
+        Ok(Self { vtag, pids })
     }
 
     /// The `application/alto-networkmap+json` body.
@@ -94,7 +103,7 @@ impl AddressGroup {
     }
 }
 
-fn read_meta(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<VersionTag, ErrorBody> {
+fn read_meta(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Option<VersionTag>, ErrorBody> {
     let mut vtag = None;
     reader.object(path, |reader, key| match &**key {
         "vtag" => {
@@ -103,7 +112,7 @@ fn read_meta(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<VersionTag, Err
         }
         _ => reader.skip(),
     })?;
-    vtag.ok_or_else(|| path.missing("vtag"))
+    Ok(vtag)
 }
 
 fn read_pids(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<BTreeMap<Pid, AddressGroup>, ErrorBody> {

@@ -389,3 +389,16 @@ fn document_kinds() {
     assert_eq!(Document::parse(b"{}", None), Err(E::missing("network-map")));
     assert_eq!(Document::parse(br#"{"cost-map":{},"network-map":{}}"#, None), Err(E::missing("network-map")));
 }
+
+/// What is yet to be published needs no tags, and nothing else is forgiven.
+#[test]
+fn drafts() {
+    let parse = |text: &str| Document::parse_draft(text.as_bytes(), None, &Limits::default());
+    assert!(
+        matches!(parse(r#"{"meta":{},"network-map":{"P":{"ipv4":["192.0.2.0/24"]}}}"#), Ok(Document::NetworkMap(map)) if map.vtag.is_none())
+    );
+    let costs = r#"{"meta":{"cost-type":{"cost-mode":"numerical","cost-metric":"routingcost"}},"cost-map":{"P":{"P":1}}}"#;
+    assert!(matches!(parse(costs), Ok(Document::CostMap(map)) if map.dependent_vtags.is_empty()));
+    assert_eq!(parse(r#"{"network-map":{}}"#), Err(ErrorBody::missing("meta")));
+    assert_eq!(parse(r#"{"meta":{"vtag":{"resource-id":"n"}},"network-map":{}}"#), Err(ErrorBody::missing("meta/vtag/tag")));
+}

@@ -25,7 +25,7 @@ pub(crate) fn apply(version: &Version, kind: Kind, patch: &[u8], limits: &Limits
         Kind::Json => operations(&mut document, read(patch).map_err(fault)?, limits).map_err(fault)?,
     }
     let text = serde_json::to_vec(&document).expect("a JSON value is written to memory");
-    Document::parse_within(&text, Some(version.media_type), &limits.documents).map_err(fault)
+    Document::parse_draft(&text, Some(version.media_type), &limits.documents).map_err(fault)
 }
 
 fn read<T: serde::de::DeserializeOwned>(patch: &[u8]) -> Result<T, ErrorBody> {

@@ -169,7 +169,7 @@ impl Folder {
             return Err(format!("{size} bytes are more than {BYTES_MAX}"));
         }
         let bytes = fs::read(&path).map_err(|error| error.to_string())?;
-        let document = Document::parse(&bytes, None).map_err(|error| error.to_string())?;
+        let document = Document::parse_draft(&bytes, None, &alto::Limits::default()).map_err(|error| error.to_string())?;
         Ok(Read { id, digest: Tag::of_content(&[&bytes]), document })
     }
 }

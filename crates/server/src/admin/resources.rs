@@ -99,7 +99,7 @@ impl Admin {
             let known = if patch { format!("{MERGE_PATCH} or {JSON_PATCH}") } else { kinds.join(" or ") };
             return Err(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{media_type} is not understood here; send {known}")));
         }
-        let document = Document::parse_within(body, kind, &self.documents)
+        let document = Document::parse_draft(body, kind, &self.documents)
             .map_err(|body| Answer::refused(StatusCode::BAD_REQUEST, format!("{id}: {body}"), &body))?;
         Ok(Change::Put { id, document })
     }
