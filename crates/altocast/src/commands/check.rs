@@ -62,6 +62,17 @@ fn severity_name<S: serde::Serializer>(severity: &Severity, s: S) -> Result<S::O
 }
 
 impl Finding {
+    /// Whether the other is the same finding in another document of a server, where no line tells them apart.
+    fn is_like(&self, other: &Self) -> bool {
+        let what = |one: &Self| (one.severity, one.rule.clone(), one.message.clone(), one.pointer.clone());
+        self.line.is_none() && other.line.is_none() && what(self) == what(other)
+    }
+
+    /// What stands after the last slash of its URI.
+    fn last_name(&self) -> &str {
+        self.document.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(&self.document)
+    }
+
     fn of(document: &str, problem: Problem) -> Self {
         Self {
             document: document.to_owned(),
@@ -89,7 +100,7 @@ async fn check(args: Args) -> anyhow::Result<ExitCode> {
         if target.starts_with("http://") || target.starts_with("https://") {
             let client = args.transport.client(target).map_err(explained)?;
             let report = server::check(&client).await.map_err(explained)?;
-            looked_at.push(format!("{} with {} and {}", safe(target), report.resources(), report.services()));
+            looked_at.push(format!("{} and {} of {}", report.resources(), report.services(), safe(target)));
             findings.extend(report.findings);
         } else {
             files.extend(files_of(target)?);
@@ -177,7 +188,13 @@ fn print(
     looked_at: &str,
     numbers: [usize; 3],
 ) -> io::Result<()> {
+    let mut said: Vec<&Finding> = Vec::new();
     for finding in findings {
+        // The metrics of one server tend to share a finding: once is enough, with the places it was found in.
+        if said.iter().any(|before| before.is_like(finding)) {
+            continue;
+        }
+        said.push(finding);
         let place = match (finding.line, finding.column) {
             (Some(line), Some(column)) => format!("{}:{line}:{column}", safe(&finding.document)),
             _ => safe(&finding.document),
@@ -203,6 +220,11 @@ fn print(
         }
         about.retain(|part| !part.is_empty());
         writeln!(out, "    {}", paint.dim(&about.join(" · ")))?;
+        let also: Vec<_> = findings.iter().filter(|other| finding.is_like(other)).map(|other| safe(other.last_name())).skip(1).collect();
+        if !also.is_empty() {
+            let text = format!("also in {}", also.join(", "));
+            writeln!(out, "    {}", paint.dim(&terminal::wrap(&text, 4, 4, width.unwrap_or(usize::MAX))))?;
+        }
     }
     let names = ["error", "warning", "note"];
     let parts: Vec<_> = numbers.iter().zip(names).filter(|(n, _)| **n > 0).map(|(n, name)| terminal::counted(*n, name)).collect();

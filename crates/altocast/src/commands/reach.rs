@@ -50,7 +50,8 @@ impl Transport {
 
     /// A client of the admin listener.
     pub fn admin(&self, listener: &AdminListener) -> Result<Admin, client::Error> {
-        Admin::new(Options { token: listener.token.clone(), ..self.options(&listener.admin) })
+        // The admin listener speaks HTTP/1.1, whatever the public one is asked in.
+        Admin::new(Options { token: listener.token.clone(), protocol: Protocol::Auto, ..self.options(&listener.admin) })
     }
 
     fn options(&self, url: &str) -> Options {

@@ -102,7 +102,7 @@ impl<W: Write> Page<'_, W> {
             }
             if maps > 1 && !offer.entry.uses.is_empty() {
                 let uses: Vec<_> = offer.entry.uses.iter().map(ToString::to_string).collect();
-                of.push(format!("over {}", uses.join(" ")));
+                of.insert(0, format!("over {}", uses.join(" ")));
             }
             let tone = if offer.service() == Service::Other { Tone::Faint } else { Tone::Plain };
             let service = match offer.service() {

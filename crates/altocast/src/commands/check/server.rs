@@ -1,7 +1,7 @@
 //! A running server against what RFC 7285 promises of one: every document is fetched, every service asked once well and once badly.
 //!
 //! Invariant: nothing is published and nothing but questions is sent. Since a live server may commit between two answers, versions that
-//! disagree are asked for once more before they count.
+//! disagree are asked for again before they count.
 use super::Finding;
 use crate::terminal::counted;
 use alto::{
@@ -13,7 +13,7 @@ use alto::{
     endpoint_cost,
     endpoint_property::{self, PropertyName},
     error::{Code, ErrorBody},
-    id::{ResourceId, VersionTag},
+    id::ResourceId,
     media_type,
     network_map::{self, NetworkMap},
 };
@@ -70,17 +70,9 @@ pub(super) async fn check(client: &Client) -> Result<Report, Error> {
             directories.push(offer.directory.clone());
         }
     }
-    let mut bodies: Vec<(Uri, &'static str, Bytes)> = Vec::new();
-    for uri in &directories {
-        bodies.extend(resource(client, &mut report, uri, media_type::DIRECTORY).await?);
-    }
-    for offer in &catalog.offers {
-        match offer.service() {
-            Service::NetworkMap => bodies.extend(resource(client, &mut report, &offer.uri, media_type::NETWORK_MAP).await?),
-            Service::CostMap => bodies.extend(resource(client, &mut report, &offer.uri, media_type::COST_MAP).await?),
-            _ => {}
-        }
-    }
+    let (gathered, bodies) = gather_at_one_time(client, &catalog, &directories).await?;
+    report.resources = gathered.resources;
+    report.findings.extend(gathered.findings);
     for (at, (uri, media_type, body)) in bodies.iter().enumerate() {
         let companions: Vec<&[u8]> = bodies.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, (_, _, body))| &**body).collect();
         let problems = alto::check::check(body, Some(media_type), &companions);
@@ -91,8 +83,7 @@ pub(super) async fn check(client: &Client) -> Result<Report, Error> {
             ..Finding::of(&uri.to_string(), problem)
         }));
     }
-    let maps = network_maps(client, &mut report, &catalog).await?;
-    cost_maps(client, &mut report, &catalog, &maps).await?;
+    let maps = as_a_client_reads(client, &mut report, &catalog).await?;
     for offer in &catalog.offers {
         service(client, &mut report, &catalog, offer, &maps).await?;
     }
@@ -100,13 +91,40 @@ pub(super) async fn check(client: &Client) -> Result<Report, Error> {
     Ok(report)
 }
 
+/// Where from, of which media type, the text.
+type Body = (Uri, &'static str, Bytes);
+
+/// All documents of one commit, so that they may be held against each other: when a network map changed while they were fetched, they
+/// are fetched again. After a few times the last ones have to do.
+async fn gather_at_one_time(client: &Client, catalog: &Catalog, directories: &[Uri]) -> Result<(Report, Vec<Body>), Error> {
+    const ATTEMPTS: usize = 5;
+    let mut attempt = 0;
+    loop {
+        let mut report = Report::default();
+        let mut bodies = Vec::new();
+        for uri in directories {
+            bodies.extend(resource(client, &mut report, uri, media_type::DIRECTORY).await?);
+        }
+        for offer in &catalog.offers {
+            match offer.service() {
+                Service::NetworkMap => bodies.extend(resource(client, &mut report, &offer.uri, media_type::NETWORK_MAP).await?),
+                Service::CostMap => bodies.extend(resource(client, &mut report, &offer.uri, media_type::COST_MAP).await?),
+                _ => {}
+            }
+        }
+        attempt += 1;
+        let mut changed = false;
+        for (uri, wanted, body) in bodies.iter().filter(|(_, wanted, _)| *wanted == media_type::NETWORK_MAP) {
+            changed |= ask(client, Method::GET, uri, wanted, None).await?.body != body;
+        }
+        if !changed || attempt == ATTEMPTS {
+            return Ok((report, bodies));
+        }
+    }
+}
+
 /// One document as HTTP sees it; its body when it is one.
-async fn resource(
-    client: &Client,
-    report: &mut Report,
-    uri: &Uri,
-    wanted: &'static str,
-) -> Result<Option<(Uri, &'static str, Bytes)>, Error> {
+async fn resource(client: &Client, report: &mut Report, uri: &Uri, wanted: &'static str) -> Result<Option<Body>, Error> {
     report.resources += 1;
     let got = ask(client, Method::GET, uri, wanted, None).await?;
     if got.status != StatusCode::OK {
@@ -154,55 +172,20 @@ fn content_type(report: &mut Report, reply: &Reply, wanted: &str) {
     }
 }
 
-/// The network maps as the client reads them.
-async fn network_maps(client: &Client, report: &mut Report, catalog: &Catalog) -> Result<BTreeMap<ResourceId, NetworkMap>, Error> {
+/// What the client library makes of each document: it is stricter than each document alone, since it knows the directory. The network maps.
+async fn as_a_client_reads(client: &Client, report: &mut Report, catalog: &Catalog) -> Result<BTreeMap<ResourceId, NetworkMap>, Error> {
     let mut maps = BTreeMap::new();
-    for offer in catalog.offers.iter().filter(|offer| offer.service() == Service::NetworkMap) {
-        match client.network_map(Some(&offer.id)).await {
-            Ok(answer) => drop(maps.insert(offer.id.clone(), (*answer.value).clone())),
+    for offer in catalog.offers.iter().filter(|offer| matches!(offer.service(), Service::NetworkMap | Service::CostMap)) {
+        match client.resource(offer).await {
+            Ok(answer) => {
+                if let Document::NetworkMap(map) = &*answer.value {
+                    maps.insert(offer.id.clone(), map.clone());
+                }
+            }
             Err(error) => note_answer(report, offer, error)?,
         }
     }
     Ok(maps)
-}
-
-/// Cost maps depend on the present version of the network map that the directory names.
-async fn cost_maps(client: &Client, report: &mut Report, catalog: &Catalog, maps: &BTreeMap<ResourceId, NetworkMap>) -> Result<(), Error> {
-    for offer in catalog.offers.iter().filter(|offer| offer.service() == Service::CostMap) {
-        let Some(id) = offer.entry.uses.first() else {
-            report.add(
-                Severity::Error,
-                &offer.directory,
-                "uses",
-                "RFC 7285 section 11.2.3.5",
-                format!("resource {} does not name the network map it uses", offer.id),
-            );
-            continue;
-        };
-        let mut present = maps.get(id).and_then(|map| map.vtag.clone());
-        for attempt in 0..3 {
-            let answer = match client.resource(offer).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    note_answer(report, offer, error)?;
-                    break;
-                }
-            };
-            let Document::CostMap(map) = &*answer.value else { break };
-            if map.dependent_vtags.first() == present.as_ref() {
-                break;
-            }
-            if attempt == 2 {
-                let name = |vtag: Option<&VersionTag>| vtag.map_or("none".into(), |vtag| format!("{} of {}", vtag.tag, vtag.resource_id));
-                let message =
-                    format!("it depends on {}, but the present version is {}", name(map.dependent_vtags.first()), name(present.as_ref()));
-                report.add(Severity::Error, &offer.uri, "stale-vtag", "RFC 7285 section 11.2.3.6", message);
-            } else if let Ok(map) = client.network_map(Some(id)).await {
-                present = map.value.vtag.clone();
-            }
-        }
-    }
-    Ok(())
 }
 
 /// One question that a service must answer, and one that it must refuse in ALTO's words.
