@@ -8,8 +8,8 @@ use std::{
     process::ExitCode,
 };
 
-/// Width taken when the output is no terminal: what is piped looks the same everywhere.
-pub const PIPE_WIDTH: usize = 100;
+/// Width taken when the output is no terminal: what is piped looks the same everywhere, and fits the narrowest in use.
+pub const PIPE_WIDTH: usize = 80;
 
 /// Whether and how to colour one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
