@@ -20,7 +20,8 @@ pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> Weight {
     if !headers.contains_key(ACCEPT) {
         return FULL;
     }
-    let (top, sub) = media_type.split_once('/').unwrap_or((media_type, ""));
+    let bare = media_type.split(';').next().unwrap_or(media_type);
+    let (top, sub) = bare.split_once('/').unwrap_or((bare, ""));
     let (mut best, mut weight) = (0, 0);
     for (range, q) in elements(headers, &ACCEPT) {
         let specific = match range.split_once('/') {

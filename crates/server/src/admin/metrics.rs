@@ -4,9 +4,10 @@
 //! Invariant: labels come from the directory, from HTTP's status codes and from a closed list of methods, never from a client's text,
 //! so that no client can make a series.
 use crate::SourceStatus;
-use alto::id::ResourceId;
+use alto::{id::ResourceId, network_map::AddressGroup};
 use history::{Commit, Snapshot};
 use http::{Method, StatusCode};
+use maps::guidance::Resource;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Write,
@@ -197,6 +198,19 @@ impl Metrics {
             text.sample("alto_prefixes", &[("resource", map.id.as_str())], prefixes as f64);
         }
 
+        text.family("alto_resource_entries", "gauge", "Address blocks of a network map, costs of a cost map.");
+        for resource in snapshot.guidance.resources() {
+            text.sample("alto_resource_entries", &[("resource", resource.id().as_str())], entries(resource) as f64);
+        }
+        text.family("alto_resource_memory_bytes", "gauge", "Bytes of a resource's table in memory, beside its encoded form.");
+        for resource in snapshot.guidance.resources() {
+            let bytes = match resource {
+                Resource::Network(map) => map.table.memory_bytes(),
+                Resource::Cost(map) => size_of_val(map.table.values.as_slice()),
+            };
+            text.sample("alto_resource_memory_bytes", &[("resource", resource.id().as_str())], bytes as f64);
+        }
+
         text.family("alto_source_age_seconds", "gauge", "Time since the last good observation of a source.");
         for source in sources {
             if let Some(age) = source.observed_at.and_then(|at| now.duration_since(at).ok()) {
@@ -222,6 +236,10 @@ impl Metrics {
         text.family("alto_source_refused_total", "counter", "Inputs of a source that were refused.");
         for source in sources {
             text.sample("alto_source_refused_total", &[("source", &source.name), ("kind", &source.kind)], source.refused as f64);
+        }
+        if let Some((cpu, resident)) = process() {
+            text.one("process_cpu_seconds_total", "counter", "CPU time of the process.", cpu);
+            text.one("process_resident_memory_bytes", "gauge", "Memory of the process.", resident);
         }
         text.one("alto_guard_holds", "gauge", "1 while the change guard holds maps back.", f64::from(u8::from(held)));
         text.0
@@ -249,6 +267,30 @@ fn method_label(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
+}
+
+fn entries(resource: &Resource) -> usize {
+    match resource {
+        Resource::Network(map) => {
+            let blocks = |group: &AddressGroup| group.ipv4.len() + group.ipv6.len() + group.other.values().map(Vec::len).sum::<usize>();
+            map.map().pids.values().map(blocks).sum()
+        }
+        Resource::Cost(map) => map.table.values.iter().filter(|cost| !cost.is_nan()).count(),
+    }
+}
+
+/// CPU seconds and resident bytes of this process, where the system has `/proc`.
+fn process() -> Option<(f64, f64)> {
+    /// `USER_HZ` of every Linux that Rust runs on.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the program's name, in parentheses; utime and stime are the 14th and 15th.
+    let mut fields = stat.rsplit(") ").next()?.split(' ').skip(11);
+    let ticks = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: f64 = resident.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some((ticks / TICKS_PER_SECOND, kib * 1024.0))
 }
 
 fn seconds(at: SystemTime) -> f64 {

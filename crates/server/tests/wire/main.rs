@@ -1,0 +1,11 @@
+//! The server as clients meet it: real sockets, the documents of RFC 7285, every answer it can give.
+//!
+//! Nothing sleeps: a test waits for bytes or for the end of a connection. What must end in time has short bounds in its `Limits`.
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod http1;
+mod http2;
+mod served;
+mod stop;
+mod tls;
