@@ -14,8 +14,20 @@ const CONFIGURATION: &str = "docs/configuration.md";
 const BEGIN: &str = "<!-- altocast config show -->\n";
 const END: &str = "<!-- end -->\n";
 
-/// Compares the pages with the code.
+/// Compares the pages with the code, and reads every example of a configuration.
 pub fn check() -> Result<()> {
+    let program = workspace::build_program(false)?;
+    let page = fs::read_to_string(workspace::root().join(CONFIGURATION)).context(CONFIGURATION)?;
+    let file = workspace::target_dir()?.join("example.toml");
+    // The last one is what `config show` prints.
+    for (at, example) in page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).enumerate() {
+        fs::write(&file, example)?;
+        let checked = Command::new(&program).args(["config", "check"]).arg(&file).output()?;
+        if !checked.status.success() {
+            let why = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+            bail!("example {} of {CONFIGURATION} is no valid configuration: {}", at + 1, why.trim());
+        }
+    }
     for (page, text) in pages()? {
         if fs::read_to_string(workspace::root().join(page)).ok().as_deref() != Some(&text) {
             bail!("{page} is not what the code says; `cargo xtask pages` rewrites it");
