@@ -1,7 +1,7 @@
 //! Cost types: metric, mode (RFC 7285 sections 6.1 and 10.5 to 10.7), constraints (11.3.2.3), multi-cost (RFC 8189).
 use crate::{
     ErrorBody,
-    json::{self, Path, Reader},
+    json::{self, Path, Reader, Type},
 };
 use std::{
     fmt,
@@ -161,12 +161,21 @@ impl CostType {
 
 impl CostType {
     pub(crate) fn read(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Self, ErrorBody> {
+        Self::read_members(reader, path, true)
+    }
+
+    /// As a request has it: "if present, the ALTO server MUST ignore the "description" field" (section 11.3.2.3), whatever it holds.
+    pub(crate) fn read_asked(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Self, ErrorBody> {
+        Self::read_members(reader, path, false)
+    }
+
+    fn read_members(reader: &mut Reader<'_>, path: &Path<'_>, described: bool) -> Result<Self, ErrorBody> {
         let (mut mode, mut metric, mut description) = (None, None, None);
         reader.object(path, |reader, key| {
             match &**key {
                 "cost-mode" => mode = Some(reader.parsed_field(&path.child(key))?),
                 "cost-metric" => metric = Some(reader.parsed_field(&path.child(key))?),
-                "description" => description = Some(reader.string_field(&path.child(key))?.into()),
+                "description" if described => description = Some(reader.string_field(&path.child(key))?.into()),
                 _ => reader.skip()?,
             }
             Ok(())
@@ -179,24 +188,38 @@ impl CostType {
     }
 
     /// `multi-cost-types` and `testable-cost-types` (RFC 8189 section 4.1.2): at least one.
-    pub(crate) fn read_list(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Vec<Self>, ErrorBody> {
+    pub(crate) fn read_list(
+        reader: &mut Reader<'_>,
+        path: &Path<'_>,
+        read: fn(&mut Reader<'_>, &Path<'_>) -> Result<Self, ErrorBody>,
+    ) -> Result<Vec<Self>, ErrorBody> {
         let mut list = Vec::new();
         let max = reader.limits.cost_types_max;
         reader.array(path, |reader| {
             if list.len() == max {
                 return Err(reader.too_many(path, "cost types", max));
             }
-            list.push(Self::read(reader, path)?);
+            reader.element_of(Type::Object, path)?;
+            list.push(read(reader, path)?);
             Ok(())
         })?;
         if list.is_empty() { Err(path.invalid("[]", reader.limits)) } else { Ok(list) }
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        self.write_members(out, self.description.as_deref());
+    }
+
+    /// For a request: "the ALTO client SHOULD omit the "description" field" (section 11.3.2.3).
+    pub(crate) fn write_asked(&self, out: &mut Vec<u8>) {
+        self.write_members(out, None);
+    }
+
+    fn write_members(&self, out: &mut Vec<u8>, description: Option<&str>) {
         let mut object = json::Object::new(out);
         object.string("cost-mode", self.mode.as_str());
         object.string("cost-metric", self.metric.as_str());
-        if let Some(description) = &self.description {
+        if let Some(description) = description {
             object.string("description", description);
         }
         object.end();

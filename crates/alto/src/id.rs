@@ -3,7 +3,7 @@
 //! Each is parsed once and trusted after: `from_str` is the only way in.
 use crate::{
     ErrorBody,
-    json::{self, Path, Reader},
+    json::{self, Path, Reader, Type},
 };
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -135,6 +135,7 @@ impl VersionTag {
             if list.len() == max {
                 return Err(reader.too_many(path, "version tags", max));
             }
+            reader.element_of(Type::Object, path)?;
             list.push(Self::read(reader, path)?);
             Ok(())
         })?;

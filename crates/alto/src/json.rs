@@ -329,13 +329,19 @@ impl<'a> Reader<'a> {
         text.parse().map_err(|_| path.invalid(&text, self.limits))
     }
 
-    /// An array element that is a string of some form. Another type is an invalid *value* of the array (section 8.5.2).
-    pub(crate) fn parsed_element<T: std::str::FromStr>(&mut self, path: &Path<'_>) -> Result<T, ErrorBody> {
+    /// Refuses the array element that is next unless it is of this type: another is an invalid *value* of the array (section 8.5.2).
+    pub(crate) fn element_of(&mut self, wanted: Type, path: &Path<'_>) -> Result<(), ErrorBody> {
         let start = self.offset();
-        if self.peek()? != Type::String {
-            self.skip()?;
-            return Err(path.invalid(self.since(start), self.limits));
+        if self.peek()? == wanted {
+            return Ok(());
         }
+        self.skip()?;
+        Err(path.invalid(self.since(start), self.limits))
+    }
+
+    /// An array element that is a string of some form.
+    pub(crate) fn parsed_element<T: std::str::FromStr>(&mut self, path: &Path<'_>) -> Result<T, ErrorBody> {
+        self.element_of(Type::String, path)?;
         let text = self.string()?;
         text.parse().map_err(|_| path.invalid(&text, self.limits))
     }

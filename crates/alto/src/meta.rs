@@ -32,7 +32,7 @@ impl CostMeta {
                     single = Some(CostType::read(reader, &path));
                     reader.seek(end);
                 }
-                "multi-cost-types" => multi = Some(CostType::read_list(reader, &path)?),
+                "multi-cost-types" => multi = Some(CostType::read_list(reader, &path, CostType::read)?),
                 _ => reader.skip()?,
             }
             Ok(())

@@ -61,9 +61,9 @@ impl<'a> Fields<'a> {
         let path = root.child(name);
         let start = reader.offset();
         match name {
-            COST_TYPE => self.cost_type = Some(CostType::read(reader, &path)?),
-            MULTI => self.multi = Some((CostType::read_list(reader, &path)?, reader.since(start))),
-            TESTABLE => self.testable = Some(CostType::read_list(reader, &path)?),
+            COST_TYPE => self.cost_type = Some(CostType::read_asked(reader, &path)?),
+            MULTI => self.multi = Some((CostType::read_list(reader, &path, CostType::read_asked)?, reader.since(start))),
+            TESTABLE => self.testable = Some(CostType::read_list(reader, &path, CostType::read_asked)?),
             CONSTRAINTS => self.constraints = Some(vec![self.read_all(reader, &path)?]),
             OR_CONSTRAINTS => self.or_constraints = Some((self.read_any(reader, &path)?, reader.since(start))),
             _ => return Ok(false),
@@ -79,11 +79,7 @@ impl<'a> Fields<'a> {
             if self.predicates > max {
                 return Err(reader.too_many(path, "constraints", max));
             }
-            let start = reader.offset();
-            if reader.peek()? != Type::String {
-                reader.skip()?;
-                return Err(path.invalid(reader.since(start), reader.limits));
-            }
+            reader.element_of(Type::String, path)?;
             let text = reader.string()?;
             let constraint = text.parse().map_err(|_| path.invalid(&text, reader.limits))?;
             all.push((constraint, text));
@@ -95,11 +91,8 @@ impl<'a> Fields<'a> {
     fn read_any(&mut self, reader: &mut Reader<'a>, path: &Path<'_>) -> Result<Texts<'a>, ErrorBody> {
         let mut any = Vec::new();
         reader.array(path, |reader| {
+            reader.element_of(Type::Array, path)?;
             let start = reader.offset();
-            if reader.peek()? != Type::Array {
-                reader.skip()?;
-                return Err(path.invalid(reader.since(start), reader.limits));
-            }
             let all = self.read_all(reader, path)?;
             if all.is_empty() {
                 // "MUST NOT contain any empty array of AND predicates."
@@ -141,11 +134,11 @@ impl<'a> Fields<'a> {
 impl Query {
     /// Writes the members of a request that make this query.
     pub(crate) fn write(&self, request: &mut json::Object<'_>) {
-        let list = |out: &mut Vec<u8>, types: &[CostType]| json::array(out, types, |out, cost_type| cost_type.write(out));
+        let list = |out: &mut Vec<u8>, types: &[CostType]| json::array(out, types, |out, cost_type| cost_type.write_asked(out));
         if self.multi {
             list(request.key(MULTI), &self.cost_types);
         } else if let [cost_type] = &self.cost_types[..] {
-            cost_type.write(request.key(COST_TYPE));
+            cost_type.write_asked(request.key(COST_TYPE));
         }
         if let Some(testable) = &self.testable {
             list(request.key(TESTABLE), testable);

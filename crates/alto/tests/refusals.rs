@@ -51,6 +51,9 @@ fn cost_map_filter() {
             }),
             (r#"{"x":{"a":1,"a":2}}"#, syntax("duplicate member \"a\" at line 1 column 13")),
             (r#"{"multi-cost-types":[]}"#, E::invalid("multi-cost-types", "[]")),
+            // "An array element of the wrong type ... is an invalid value error, not an invalid type error."
+            (r#"{"multi-cost-types":[5]}"#, E::invalid("multi-cost-types", "5")),
+            (r#"{"multi-cost-types":{}}"#, E::wrong_type("multi-cost-types")),
             (
                 r#"{"cost-type":{"cost-mode":"ordinal","cost-metric":"a"},"multi-cost-types":[{"cost-mode":"ordinal","cost-metric":"a"}]}"#,
                 E::invalid("multi-cost-types", r#"[{"cost-mode":"ordinal","cost-metric":"a"}]"#),
@@ -77,9 +80,32 @@ fn cost_map_filter() {
         (r#""or-constraints":["le 1"]"#, E::invalid("or-constraints", r#""le 1""#)),
         (r#""constraints":[],"or-constraints":[["le 1"]]"#, E::invalid("or-constraints", r#"[["le 1"]]"#)),
         (r#""testable-cost-types":[]"#, E::invalid("testable-cost-types", "[]")),
+        (r#""testable-cost-types":["hopcount"]"#, E::invalid("testable-cost-types", "\"hopcount\"")),
     ] {
         assert_eq!(cost_map::Filter::from_json(with(members).as_bytes()).expect_err(members), want, "{members}");
     }
+}
+
+/// RFC 7285 sections 11.3.2.3 and 11.5.1.3: in a request the description of a cost type is ignored, and a client leaves it out.
+#[test]
+fn descriptions_in_requests_are_ignored() {
+    for description in [r#""My default""#, "5", "{}", "null"] {
+        let cost_type = format!(r#"{{"cost-mode":"numerical","cost-metric":"routingcost","description":{description}}}"#);
+        for query in
+            [format!(r#""cost-type":{cost_type}"#), format!(r#""multi-cost-types":[{cost_type}],"testable-cost-types":[{cost_type}]"#)]
+        {
+            let costs = cost_map::Filter::from_json(format!("{{{query}}}").as_bytes()).unwrap();
+            assert!(!String::from_utf8(costs.to_json()).unwrap().contains("description"), "{query}");
+            endpoint_cost::Request::from_json(format!(r#"{{{query},"endpoints":{{"dsts":["ipv4:192.0.2.1"]}}}}"#).as_bytes()).unwrap();
+        }
+    }
+    // In a document it "MUST provide a string value" (section 10.7).
+    let map = r#"{"meta":{"dependent-vtags":[{"resource-id":"n","tag":"t"}],"cost-type":{"cost-mode":"ordinal","cost-metric":"a","description":5}},"cost-map":{}}"#;
+    assert_eq!(CostMap::from_json(map.as_bytes()).unwrap_err(), E::wrong_type("meta/cost-type/description"));
+    let described =
+        alto::cost::CostType { description: Some("My default".into()), ..alto::cost::CostType::numerical("a".parse().unwrap()) };
+    let filter = cost_map::Filter { query: alto::cost::Query::one(described), sources: vec![], destinations: vec![] };
+    assert_eq!(filter.to_json(), br#"{"cost-type":{"cost-mode":"numerical","cost-metric":"a"}}"#);
 }
 
 /// RFC 7285 sections 11.2.1.6, 10.1, 10.3 and 10.4.
@@ -201,6 +227,7 @@ fn cost_map() {
                 r#"{"meta":{"dependent-vtags":[],"cost-type":{"cost-mode":"ordinal","cost-metric":"a"}},"cost-map":{}}"#,
                 E::invalid("meta/dependent-vtags", "[]"),
             ),
+            (r#"{"meta":{"dependent-vtags":["n"]},"cost-map":{}}"#, E::invalid("meta/dependent-vtags", "\"n\"")),
         ],
     );
 }
