@@ -171,17 +171,19 @@ fn patches_apply_to_what_is_served() {
     let patch = r#"[{"op": "test", "path": "/cost-map/p1/p2", "value": 9.5}, {"op": "replace", "path": "/cost-map/p1/p2", "value": 1}]"#;
     assert_eq!(changed(&publisher.apply(json(patch), at(3), false).unwrap()), [("c", 3)]);
     // The test no longer holds.
-    for (patch, field) in [
-        (json(patch), Some("/cost-map/p1/p2")),
-        (json(r#"[{"op": "remove", "path": "/cost-map/p9"}]"#), Some("/cost-map/p9")),
-        (json(r#"[{"op": "#), None),
-        (merge("{"), None),
-        (merge(r#"{"cost-map": {"p1": {"p2": -1}}}"#), Some("cost-map/p1/p2")),
-        (merge(r#"{"cost-map": {"p1": {"p7": 1}}}"#), Some("cost-map")),
-        (merge(r#"{"cost-map": null}"#), Some("cost-map")),
+    for (patch, field, value) in [
+        // RFC 7285 section 8.5.2: the value is the one at fault, no sentence about it.
+        (json(patch), Some("/cost-map/p1/p2"), Some("9.5")),
+        (json(r#"[{"op": "remove", "path": "/cost-map/p9"}]"#), Some("/cost-map/p9"), None),
+        (json(r#"[{"op": "#), None, None),
+        (merge("{"), None, None),
+        (merge(r#"{"cost-map": {"p1": {"p2": -1}}}"#), Some("cost-map/p1/p2"), Some("-1")),
+        (merge(r#"{"cost-map": {"p1": {"p7": 1}}}"#), Some("cost-map"), Some("p7")),
+        (merge(r#"{"cost-map": null}"#), Some("cost-map"), None),
     ] {
         let error = publisher.apply(patch, at(4), false).unwrap_err();
-        assert_eq!(error.body().unwrap().field.as_deref(), field, "{error}");
+        let body = error.body().unwrap();
+        assert_eq!((body.field.as_deref(), body.value.as_deref()), (field, value), "{error}");
     }
     assert_eq!(publisher.current().commit, 3);
     assert_eq!(publisher.current().versions[&id("c")].seq, Seq(3));

@@ -160,8 +160,10 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(network: &'a Network, query: &'a Query) -> Result<Self, ErrorBody> {
         let max = network.cost_types_max() as usize;
-        if query.multi && query.cost_types.len() > max {
-            return Err(ErrorBody::invalid("multi-cost-types", query.cost_types.len().to_string()));
+        if query.multi
+            && let Some(surplus) = query.cost_types.get(max)
+        {
+            return Err(ErrorBody::invalid("multi-cost-types", element(surplus)));
         }
         let field = if query.multi { None } else { Some("cost-type") };
         let returned = sources(network, &query.cost_types, field, "multi-cost-types")?;
@@ -210,11 +212,7 @@ fn sources<'a>(
 ) -> Result<Vec<&'a super::CostSource>, ErrorBody> {
     let of = |cost_type: &CostType| {
         network.cost(&cost_type.metric, cost_type.mode).map(|source| &**source).ok_or_else(|| match single {
-            None => {
-                let mut text = Vec::new();
-                write::cost_type(&mut text, &CostType { description: None, ..cost_type.clone() });
-                ErrorBody::invalid(list, String::from_utf8_lossy(&text))
-            }
+            None => ErrorBody::invalid(list, element(cost_type)),
             Some(field) if network.costs.iter().any(|source| source.cost_type.metric == cost_type.metric) => {
                 ErrorBody::invalid(format!("{field}/cost-mode"), cost_type.mode.as_str())
             }
@@ -222,6 +220,13 @@ fn sources<'a>(
         })
     };
     cost_types.iter().map(of).collect()
+}
+
+/// A cost type of an array, as the value of an error (RFC 7285 section 8.5.2: "the value of the invalid element, as a string").
+fn element(cost_type: &CostType) -> String {
+    let mut text = Vec::new();
+    write::cost_type(&mut text, &CostType { description: None, ..cost_type.clone() });
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The places of PIDs by name, each once; names that the network map does not have are left out.

@@ -142,16 +142,25 @@ impl Composer<'_> {
             };
             let twin = views.iter().find(|(_, view)| view.network_map.resource_id == *wanted && same_type(&view.cost_type, cost_type));
             if let Some((twin, _)) = twin {
+                // Whichever was not there before is the one too many.
+                let (newcomer, other) = if self.was(id, wanted, cost_type) { (twin, id) } else { (id, twin) };
                 let why = format!(
-                    "{wanted} already has a cost map of {} {}: {twin} (RFC 7285 section 11.2.3.5)",
+                    "{wanted} already has a cost map of {} {}: {other} (RFC 7285 section 11.2.3.5)",
                     cost_type.mode.as_str(),
                     cost_type.metric.as_str()
                 );
-                return Err(refusal(id, Code::InvalidFieldValue, "meta/cost-type/cost-metric", cost_type.metric.as_str(), &why));
+                return Err(refusal(newcomer, Code::InvalidFieldValue, "meta/cost-type/cost-metric", cost_type.metric.as_str(), &why));
             }
             views.push((id.clone(), self.view(id, network, cost_type.clone(), table, |table| table.clone())));
         }
         Ok(views)
+    }
+
+    /// Whether `id` was this cost map of this network map before.
+    fn was(&self, id: &ResourceId, network_map: &ResourceId, cost_type: &CostType) -> bool {
+        let before = self.previous.and_then(|previous| previous.services.get(id));
+        matches!(before, Some(Service::Get(Resource::Cost(view)))
+            if view.network_map.resource_id == *network_map && same_type(&view.cost_type, cost_type))
     }
 
     /// Adds what is computed and not taken by a document, nor withdrawn.

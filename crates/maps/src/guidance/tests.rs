@@ -341,7 +341,13 @@ fn errors_name_the_field_and_its_value() {
             "multi-cost-types",
             Some(r#"{"cost-mode":"ordinal","cost-metric":"nope"}"#),
         ),
-        ("filtered-cost-map", json!({"multi-cost-types": six}), Code::InvalidFieldValue, "multi-cost-types", Some("7")),
+        (
+            "filtered-cost-map",
+            json!({"multi-cost-types": six}),
+            Code::InvalidFieldValue,
+            "multi-cost-types",
+            Some(r#"{"cost-mode":"numerical","cost-metric":"routingcost"}"#),
+        ),
         (
             "endpoint-cost",
             json!({"cost-type": routing(), "testable-cost-types": [{"cost-mode": "numerical", "cost-metric": "nope"}], "endpoints": pair}),
@@ -526,6 +532,13 @@ fn documents_that_do_not_fit_are_refused() {
         assert_eq!(refusal.resource.as_str(), resource, "{why}");
         assert_eq!((refusal.body.field.as_deref(), refusal.body.value.as_deref()), (Some(field), value), "{why}");
     }
+
+    // Section 11.2.3.5 again: the newcomer is at fault, whichever name comes first.
+    let before = Guidance::compose(&inputs([("m", example_network()), ("d", square(Some("m")))]), None).unwrap();
+    let both = inputs([("m", example_network()), ("c", square(Some("m"))), ("d", square(Some("m")))]);
+    let refusal = Guidance::compose(&both, Some(&before)).unwrap_err();
+    assert_eq!(refusal.resource, id("c"));
+    assert!(refusal.why.contains("already has a cost map of numerical routingcost: d"), "{}", refusal.why);
 
     // A PID that the map does not have: composed without it, refused when just published.
     let stranger = costs(Some("m"), routing(), &["PID1", "PID8"], &["PID1"], &[1.0, 2.0]);
