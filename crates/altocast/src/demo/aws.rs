@@ -40,7 +40,7 @@ impl Replay for Aws {
     }
 
     fn step(&mut self, at: usize, _first: bool) -> Step {
-        let label = format!("revision {at} of {}", self.series.created(at).unwrap_or("unknown date"));
+        let label = format!("AWS revision {}", self.series.created(at).unwrap_or("unknown date"));
         Step { label, observations: vec![(0, self.series.observation(at))] }
     }
 }

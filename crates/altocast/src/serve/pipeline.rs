@@ -413,8 +413,9 @@ impl Pipeline {
             }
         }
         self.report.declare(&set.feeds.declared, set.plan.folder.is_some());
-        let anything =
-            heard.is_empty() || set.computed.as_ref().is_some_and(|computed| !computed.partition.pids.is_empty()) || !scan.read.is_empty();
+        // A folder may well be filled later; a source that cannot be read is a mistake in the configuration.
+        let good = heard.len() - broken.iter().filter(|line| line.starts_with("source ")).count();
+        let anything = broken.is_empty() || good > 0 || set.plan.folder.is_some();
         let accepted = Accepted { broken, anything, demo: set.feeds.demo.clone() };
         if let Some(old) = self.live.replace(set) {
             discard(old);

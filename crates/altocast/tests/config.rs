@@ -1,0 +1,74 @@
+//! `altocast config`, and the command line's own words.
+mod program;
+
+use program::{program, run, text};
+use std::fs;
+
+#[test]
+fn a_typo_names_key_line_and_the_nearest_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("altocast.toml");
+    fs::write(&file, "[server]\nlisten = [\"127.0.0.1:0\"]\npublic-ulr = \"https://x\"\n\n[demo]\ninterval-seconds = \"ten\"\n").unwrap();
+    let path = file.to_str().unwrap();
+    for args in [&["config", "check", path][..], &["serve", "--config", path]] {
+        let ended = run(args);
+        assert_eq!(ended.status.code(), Some(1), "{args:?}");
+        let said = text(&ended.stderr);
+        assert!(
+            said.contains(&format!("{path}:3: unknown key \"public-ulr\" in section [server]; did you mean \"public-url\"?")),
+            "{said}"
+        );
+        assert!(said.contains(&format!("{path}:6: demo.interval-seconds: expected a time in seconds")), "{said}");
+    }
+    let json = run(&["config", "check", "--json", path]);
+    let problems: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(problems.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_show_prints_is_a_configuration_and_the_environment_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = run(&["config", "show"]);
+    assert!(shown.status.success());
+    let file = dir.path().join("shown.toml");
+    fs::write(&file, &shown.stdout).unwrap();
+    assert!(run(&["config", "check", file.to_str().unwrap()]).status.success());
+    // Each key of each section has its meaning above it.
+    let lines: Vec<String> = text(&shown.stdout).lines().map(str::to_owned).collect();
+    for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ") && !pair[1].starts_with("# ")) {
+        assert!(pair[0].starts_with("# "), "{:?} has no meaning", pair[1]);
+    }
+    let set = program(&["config", "show", "--json"]).env("ALTOCAST_ADMIN_LISTEN", "127.0.0.1:7").output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&set.stdout).unwrap();
+    assert_eq!(json["admin"]["listen"], "127.0.0.1:7");
+    let wrong = program(&["config", "show"]).env("ALTOCAST_ADMIN_LISTNE", "x").output().unwrap();
+    assert!(!wrong.status.success() && text(&wrong.stderr).contains("ALTOCAST_ADMIN_LISTEN"));
+}
+
+#[test]
+fn every_command_has_help_with_an_example_and_wrong_usage_is_status_2() {
+    for command in
+        [&[][..], &["serve"], &["get"], &["rank"], &["check"], &["publish"], &["config"], &["config", "check"], &["config", "show"]]
+    {
+        let help = run(&[command, &["--help"]].concat());
+        assert!(help.status.success(), "{command:?}");
+        assert!(text(&help.stdout).contains("Example"), "{command:?} has no example");
+    }
+    for wrong in [
+        &["serve", "--no-such-thing"][..],
+        &["no-such-command"],
+        &["rank"],
+        &[],
+        &["serve", "--demo", "mars"],
+        &["serve", "--demo-interval", "0"],
+    ] {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn an_admin_listener_for_everybody_needs_a_token() {
+    let ended = run(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "0.0.0.0:0"]);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(text(&ended.stderr).contains("admin.token"), "{}", text(&ended.stderr));
+}

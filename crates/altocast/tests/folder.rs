@@ -1,0 +1,109 @@
+//! `serve --maps DIR`: documents as they are, watched, and never worse than their last good version.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+mod program;
+
+use program::{Server, request, wait_for};
+use std::{fs, path::Path};
+
+fn network(pid: &str) -> String {
+    format!(
+        r#"{{"meta":{{"vtag":{{"resource-id":"net","tag":"1"}}}},"network-map":{{"{pid}":{{"ipv4":["0.0.0.0/0"]}},"b":{{"ipv4":["192.0.2.0/24"]}}}}}}"#
+    )
+}
+
+fn costs(cost: u32) -> String {
+    format!(
+        r#"{{"meta":{{"dependent-vtags":[{{"resource-id":"net","tag":"1"}}],"cost-type":{{"cost-mode":"numerical","cost-metric":"routingcost"}}}},"cost-map":{{"a":{{"a":0,"b":{cost}}},"b":{{"a":{cost},"b":0}}}}}}"#
+    )
+}
+
+fn write(dir: &Path, name: &str, text: &str) {
+    // As careful operators do: a rename is seen whole.
+    let temporary = dir.join(format!(".{name}.new"));
+    fs::write(&temporary, text).unwrap();
+    fs::rename(&temporary, dir.join(name)).unwrap();
+}
+
+#[test]
+fn a_folder_is_served_watched_and_survives_a_broken_file() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "net.json", &network("a"));
+    write(dir.path(), "cost.json", &costs(5));
+    let server = Server::start(&["--maps", dir.path().to_str().unwrap()]);
+    assert_eq!(server.cost("cost", "a", "b"), Some(5.0));
+    let resources = server.get("/directory").json()["resources"].as_object().unwrap().len();
+    assert!(resources >= 2, "no demo beside a folder: {resources}");
+    assert!(server.get("/resources/network-map").status == 404);
+
+    write(dir.path(), "cost.json", &costs(7));
+    wait_for("the changed cost", || (server.cost("cost", "a", "b") == Some(7.0)).then_some(()));
+
+    // Broken: the last good version stays, and the log, status and nobody else complain.
+    write(dir.path(), "cost.json", &costs(9)[..60]);
+    server.wait_log(&["cost.json", "last good version stays"]);
+    assert_eq!(server.cost("cost", "a", "b"), Some(7.0));
+    let trouble = server.status()["sources"][0]["trouble"].to_string();
+    assert!(trouble.contains("cost.json"), "{trouble}");
+    // A cost map of PIDs that the network map does not have is as broken.
+    write(dir.path(), "cost.json", &costs(9).replace("\"a\":0", "\"nowhere\":0"));
+    wait_for("the refusal of unknown PIDs", || server.status()["sources"][0]["trouble"].to_string().contains("nowhere").then_some(()));
+    assert_eq!(server.cost("cost", "a", "b"), Some(7.0));
+
+    write(dir.path(), "cost.json", &costs(9));
+    wait_for("the repaired cost", || (server.cost("cost", "a", "b") == Some(9.0)).then_some(()));
+    wait_for("an end of the trouble", || server.status()["sources"][0]["trouble"].is_null().then_some(()));
+
+    // New files come, removed ones go.
+    write(dir.path(), "other.json", &network("a").replace("\"net\"", "\"other\""));
+    wait_for("the new file", || (server.get("/resources/other").status == 200).then_some(()));
+    fs::remove_file(dir.path().join("other.json")).unwrap();
+    wait_for("its end", || (server.get("/resources/other").status == 404).then_some(()));
+}
+
+#[test]
+fn a_file_that_did_not_change_does_not_undo_a_put() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "net.json", &network("a"));
+    write(dir.path(), "cost.json", &costs(5));
+    let server = Server::start(&["--maps", dir.path().to_str().unwrap()]);
+    let put = server.put("cost", &costs(50));
+    assert_eq!(put.status / 100, 2, "{put:?}");
+    assert_eq!(server.cost("cost", "a", "b"), Some(50.0));
+    // Touched and rewritten as it was, then another file as a sign that the folder was looked at since.
+    write(dir.path(), "cost.json", &costs(5));
+    write(dir.path(), "sign.json", &network("a").replace("\"net\"", "\"sign\""));
+    wait_for("the sign", || (server.get("/resources/sign").status == 200).then_some(()));
+    assert_eq!(server.cost("cost", "a", "b"), Some(50.0));
+    // Not even a reload of the configuration.
+    server.signal("HUP");
+    server.wait_log(&["configuration reloaded"]);
+    assert_eq!(server.cost("cost", "a", "b"), Some(50.0));
+    // A file that did change speaks again.
+    write(dir.path(), "cost.json", &costs(6));
+    wait_for("the changed file", || (server.cost("cost", "a", "b") == Some(6.0)).then_some(()));
+}
+
+#[test]
+fn files_that_depend_on_each_other_change_together() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "net.json", &network("a"));
+    write(dir.path(), "cost.json", &costs(5));
+    let server = Server::start(&["--maps", dir.path().to_str().unwrap()]);
+    // The cost map first: until its network map follows it is refused, then taken without being touched again.
+    write(dir.path(), "cost.json", &costs(5).replace("\"a\"", "\"c\""));
+    server.wait_log(&["cost.json", "refused"]);
+    assert_eq!(server.cost("cost", "a", "b"), Some(5.0));
+    write(dir.path(), "net.json", &network("c"));
+    wait_for("both", || (server.cost("cost", "c", "b") == Some(5.0)).then_some(()));
+}
+
+#[test]
+fn one_bad_document_at_the_start_does_not_keep_the_others_away() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "net.json", &network("a"));
+    write(dir.path(), "bad.json", "{");
+    let server = Server::start(&["--maps", dir.path().to_str().unwrap()]);
+    assert_eq!(server.get("/resources/net").status, 200);
+    server.wait_log(&["bad.json"]);
+    assert_eq!(request(&server.admin, "GET", "/readyz", &[], b"").status, 200);
+}
