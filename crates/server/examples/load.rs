@@ -18,7 +18,9 @@ fn main() {
         }
     }
     publisher.apply(changes, SystemTime::now(), true).expect("the maps fit together");
-    let options = Options { public: vec![address.parse().expect("ADDRESS:PORT")], tls, ..Options::default() };
+    // A free port for operators: whoever measures may have a server running already.
+    let admin = Some(([127, 0, 0, 1], 0).into());
+    let options = Options { public: vec![address.parse().expect("ADDRESS:PORT")], admin, tls, ..Options::default() };
     let server = Server::bind(options, publisher.clone(), Arc::new(NoSources)).expect("the address is free");
     for (id, version) in &publisher.current().versions {
         eprintln!("http://{}/resources/{id} {} bytes", server.public_addresses()[0], version.body.len());
