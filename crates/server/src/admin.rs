@@ -3,6 +3,7 @@
 //! One whole request in, one whole answer out: admin bodies are bounded and buffered, so nothing here knows of sockets. What a
 //! document does wrong is answered with the ALTO error (RFC 7285 section 8.5) and one sentence for people beside it.
 mod answer;
+mod commit;
 mod listener;
 mod metrics;
 mod resources;

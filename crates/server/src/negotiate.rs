@@ -113,8 +113,12 @@ pub(crate) fn names(headers: &HeaderMap, field: &HeaderName, etag: &str, weak: b
 
 /// The media type of the body, without parameters, in lower case.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    headers.get(CONTENT_TYPE)?.to_str().ok().map(bare)
+}
+
+/// A media type without parameters, in lower case (RFC 9110 section 8.3.1).
+pub(crate) fn bare(media_type: &str) -> String {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// The elements of a list field with their weights, parameters other than `q` left out.

@@ -1,29 +1,15 @@
 //! Publishing through the admin listener: PUT, PATCH, DELETE, commits; what there is and was.
-use super::{Admin, Query, answer::Answer, status::time_text};
+use super::{Admin, Query, answer::Answer, commit, status::time_text};
+use crate::negotiate;
 use alto::{Document, ErrorBody, id::ResourceId};
 use bytes::Bytes;
 use history::{Change, Commit, Error};
 use http::{Method, Request, StatusCode, header};
-use serde_json::{Value, json, value::RawValue};
-use std::{collections::BTreeMap, time::SystemTime};
+use serde_json::{Value, json};
+use std::time::SystemTime;
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
-
-/// The body of `POST /v1/commits`.
-#[derive(serde::Deserialize)]
-struct CommitBody<'a> {
-    #[serde(borrow)]
-    changes: BTreeMap<String, CommitChange<'a>>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct CommitChange<'a> {
-    media_type: String,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
 
 impl Admin {
     /// PUT, PATCH or DELETE of one resource.
@@ -34,7 +20,7 @@ impl Admin {
         } else {
             let media_type = media_type(request)?;
             let patch = request.method() == Method::PATCH;
-            self.one(id.clone(), media_type, request.body(), patch).map_err(|refusal| match refusal.code() {
+            self.one(id.clone(), &media_type, request.body(), patch).map_err(|refusal| match refusal.code() {
                 // RFC 5789 section 2.2: which patches are understood.
                 StatusCode::UNSUPPORTED_MEDIA_TYPE if patch => {
                     refusal.with(http::HeaderName::from_static("accept-patch"), &format!("{MERGE_PATCH}, {JSON_PATCH}"))
@@ -59,19 +45,18 @@ impl Admin {
         if media_type != "application/json" {
             return Err(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("a commit is application/json, not {media_type}")));
         }
-        let body: CommitBody<'_> = serde_json::from_slice(request.body()).map_err(|e| {
-            let why = format!("no commit, {{\"changes\": {{\"<id>\": {{\"media-type\": ..., \"data\": ...}}}}}}: {e}");
-            Answer::refused(StatusCode::BAD_REQUEST, why, &ErrorBody::syntax(e.to_string()))
+        let asked = commit::read(request.body()).map_err(|body| {
+            let why = format!("no commit, {{\"changes\": {{\"<id>\": {{\"media-type\": ..., \"data\": ...}}}}}}: {body}");
+            Answer::refused(StatusCode::BAD_REQUEST, why, &body)
         })?;
-        let ids: Vec<ResourceId> = body.changes.keys().map(|id| resource_id(id)).collect::<Result<_, _>>()?;
+        let ids: Vec<ResourceId> = asked.iter().map(|change| resource_id(&change.id)).collect::<Result<_, _>>()?;
         let mut changes = Vec::with_capacity(ids.len());
-        for (id, change) in ids.iter().zip(body.changes.values()) {
-            let kind = change.media_type.as_str();
-            let patch = matches!(kind, MERGE_PATCH | JSON_PATCH);
-            let data = change.data.map_or("null", RawValue::get);
-            changes.push(match data {
+        for (id, change) in ids.iter().zip(&asked) {
+            let kind = negotiate::bare(&change.media_type);
+            let patch = matches!(&*kind, MERGE_PATCH | JSON_PATCH);
+            changes.push(match change.data.get() {
                 "null" if !patch => Change::Withdraw { id: id.clone() },
-                data => self.one(id.clone(), kind, data.as_bytes(), patch)?,
+                data => self.one(id.clone(), &kind, data.as_bytes(), patch)?,
             });
         }
         let commit = self.publisher.apply(changes, SystemTime::now(), query.confirmed()).map_err(|e| refuse(&e))?;
@@ -177,11 +162,10 @@ fn resource_id(text: &str) -> Result<ResourceId, Answer> {
     })
 }
 
-fn media_type(request: &Request<Bytes>) -> Result<&str, Answer> {
+fn media_type(request: &Request<Bytes>) -> Result<String, Answer> {
     let missing =
         || Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a Content-Type is needed, the media type of the document or the patch");
-    let field = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).ok_or_else(missing)?;
-    Ok(field.split(';').next().unwrap_or(field).trim())
+    negotiate::content_type(request.headers()).ok_or_else(missing)
 }
 
 /// Every way a commit can fail, as an answer.

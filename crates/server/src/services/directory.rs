@@ -51,11 +51,11 @@ pub(super) fn page_for(headers: &HeaderMap) -> Page {
     if negotiate::accepts(headers, "text/html") > negotiate::accepts(headers, DIRECTORY) { Page::Html } else { Page::Json }
 }
 
-pub(super) fn json(view: &View, base_url: &str, at_root: bool) -> Representation {
+/// At `/` there is a page besides, and both paths share what is made: a cache may not give one for the other (RFC 9110 section 12.5.5).
+pub(super) fn json(view: &View, base_url: &str) -> Representation {
     let body = view.snapshot.guidance.directory(base_url).to_json();
     let tag = Tag::of_content(&[&body]);
-    let varies = if at_root { Varies::CodingAndType } else { Varies::Coding };
-    Representation::new(DIRECTORY, varies, tag.as_str(), body.into())
+    Representation::new(DIRECTORY, Varies::CodingAndType, tag.as_str(), body.into())
 }
 
 pub(super) fn html(view: &View, base_url: &str) -> Representation {

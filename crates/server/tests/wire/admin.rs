@@ -22,6 +22,8 @@ fn publishing() {
     assert_eq!(got.field("etag"), format!("\"{}\"", body["tag"].as_str().unwrap()));
     assert_eq!(got.json()["cost-map"]["PID1"]["PID3"], 11);
     assert_eq!(put(&changed, "application/json").status, 200);
+    // RFC 9110 section 8.3.1: types are case-insensitive and may have parameters.
+    assert_eq!(put(&changed, "Application/ALTO-CostMap+JSON; charset=utf-8").status, 200);
     assert_eq!(put(&changed, "text/plain").status, 415);
     assert_eq!(put("{", "application/alto-costmap+json").status, 400);
 
@@ -37,6 +39,11 @@ fn publishing() {
     let answer = served.admin("POST /v1/commits HTTP/1.1\r\nContent-Type: application/json", commit.to_string().as_bytes());
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     assert_eq!(served.get("/resources/cost-map").json()["cost-map"]["PID1"]["PID3"], 10);
+    // A slip is refused by its path and changes nothing.
+    let slip = br#"{"changes": {"cost-map": {"media-type": "application/alto-costmap+json"}}}"#;
+    let answer = served.admin("POST /v1/commits HTTP/1.1\r\nContent-Type: application/json", slip);
+    let meta = json!({ "code": "E_MISSING_FIELD", "field": "changes/cost-map/data" });
+    assert_eq!((answer.status, &answer.json()["meta"]), (400, &meta));
     let history = served.admin("GET /v1/resources/cost-map/history HTTP/1.1", b"").json();
     assert_eq!((&history["oldest-seq"], &history["seq"]), (&json!(1), &json!(4)));
 

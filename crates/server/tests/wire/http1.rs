@@ -250,9 +250,12 @@ fn browsers() {
     assert_eq!(page.field("vary"), "accept, accept-encoding");
     let text = String::from_utf8(page.body).unwrap();
     assert!(text.contains("http://alto.example.com/resources/cost-map"), "{text}");
+    assert_eq!(served.ask("GET /directory HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
     for accept in ["*/*", "application/alto-directory+json", "application/alto-directory+json, text/html;q=0.5"] {
         let answer = served.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n"));
         assert_eq!(answer.field("content-type"), media_type::DIRECTORY, "{accept}");
+        // Also when `/directory` made it first.
+        assert_eq!(answer.field("vary"), "accept, accept-encoding", "{accept}");
     }
 }
 
