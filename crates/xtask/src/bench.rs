@@ -20,6 +20,7 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
+use usage::Cpu;
 
 /// How long to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,9 +111,9 @@ fn http(program: &Path, scratch: &Path, effort: Effort, rows: &mut Vec<Row>) -> 
                 // The first round warms up: caches, compressed forms, connections of the allocator.
                 let duration = Duration::from_secs_f64(if round == 0 { 0.3 } else { seconds });
                 let plan = Plan { address, path: path.to_owned(), http, coding, connections, duration };
-                let before = usage::cpu(server.pid());
+                let before = Cpu::of(server.pid());
                 let tally = load::run(&plan).with_context(|| format!("{what} from {address}"))?;
-                let cpu = usage::cpu(server.pid()) - before;
+                let cpu = Cpu::of(server.pid()).seconds_since(&before);
                 if round > 0 {
                     costs.push(match unit {
                         Unit::Request => cpu * 1e6 / tally.requests as f64,

@@ -28,7 +28,7 @@ pub fn check() -> Result<()> {
             bail!("example {} of {CONFIGURATION} is no valid configuration: {}", at + 1, why.trim());
         }
     }
-    for (page, text) in pages()? {
+    for (page, text) in pages(&program)? {
         if fs::read_to_string(workspace::root().join(page)).ok().as_deref() != Some(&text) {
             bail!("{page} is not what the code says; `cargo xtask pages` rewrites it");
         }
@@ -39,20 +39,19 @@ pub fn check() -> Result<()> {
 
 /// Rewrites the pages.
 pub fn write() -> Result<()> {
-    for (page, text) in pages()? {
+    for (page, text) in pages(&workspace::build_program(false)?)? {
         fs::write(workspace::root().join(page), text).context(page)?;
         println!("wrote {page}");
     }
     Ok(())
 }
 
-fn pages() -> Result<[(&'static str, String); 2]> {
-    Ok([(LIMITS, limits()?), (CONFIGURATION, configuration()?)])
+fn pages(program: &Path) -> Result<[(&'static str, String); 2]> {
+    Ok([(LIMITS, limits()?), (CONFIGURATION, configuration(program)?)])
 }
 
-fn configuration() -> Result<String> {
+fn configuration(program: &Path) -> Result<String> {
     let page = fs::read_to_string(workspace::root().join(CONFIGURATION)).context(CONFIGURATION)?;
-    let program = workspace::build_program(false)?;
     let shown = workspace::output(Command::new(program).args(["config", "show"]))?;
     let marks = format!("{CONFIGURATION} has no lines {BEGIN} and {END}");
     let (before, rest) = page.split_once(BEGIN).with_context(|| marks.clone())?;

@@ -1,9 +1,28 @@
 //! CPU time and memory of a server's processes, read from /proc. Units: seconds, bytes.
-use std::fs;
+use std::{collections::HashMap, fs};
 
-/// CPU seconds of every live thread of the process and its descendants, to the nanosecond.
-pub fn cpu(pid: u32) -> f64 {
-    tree(pid).into_iter().map(cpu_of_one).sum()
+/// What every thread of a process and its descendants has used so far, nanoseconds by process and thread.
+pub struct Cpu(HashMap<(u32, u32), u64>);
+
+impl Cpu {
+    /// Now.
+    pub fn of(pid: u32) -> Self {
+        let of_one = |pid: u32| {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            threads.filter_map(move |thread| {
+                let tid = thread.file_name().to_str()?.parse().ok()?;
+                let used = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+                Some(((pid, tid), used.split_whitespace().next()?.parse().ok()?))
+            })
+        };
+        Self(tree(pid).into_iter().flat_map(of_one).collect())
+    }
+
+    /// Seconds used since. A thread that ended meanwhile counts nothing; those that answer live as long as their server.
+    pub fn seconds_since(&self, before: &Self) -> f64 {
+        let since = |(thread, used): (&(u32, u32), &u64)| used - before.0.get(thread).copied().unwrap_or(0).min(*used);
+        self.0.iter().map(since).sum::<u64>() as f64 / 1e9
+    }
 }
 
 /// Resident memory of the process and its descendants; pages shared between them count once each.
@@ -31,17 +50,4 @@ fn tree(pid: u32) -> Vec<u32> {
         at += 1;
     }
     all
-}
-
-fn cpu_of_one(pid: u32) -> f64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let nanos = threads
-        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok()?.split_whitespace().next()?.parse::<u64>().ok())
-        .sum::<u64>();
-    // Threads that ended are only in the 10 ms ticks, so those win where they are clearly larger.
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<u64> = stat.rsplit(") ").next().unwrap_or("").split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
-    let ticks = (fields.get(11).unwrap_or(&0) + fields.get(12).unwrap_or(&0)) as f64 / 100.0;
-    let seconds = nanos as f64 / 1e9;
-    if ticks > seconds * 1.1 + 0.5 { ticks } else { seconds }
 }
