@@ -1,6 +1,6 @@
 //! What an answer costs, with the request's parsing in it. Medians; CPU is what one busy thread takes.
 //!
-//! `cargo bench -p maps --bench guidance`
+//! `cargo bench -p maps --bench guidance`; `ALTOCAST_LPM_RANGES` as for `benches/lpm.rs`.
 #![allow(clippy::print_stdout, reason = "a bench is there to print")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 use alto::{
@@ -11,9 +11,10 @@ use alto::{
     id::{Pid, ResourceId},
     network_map::{AddressGroup, NetworkMap},
 };
+use ipnet::{IpSubnets, Ipv4Subnets, Ipv6Subnets};
 use maps::guidance::{Guidance, Inputs, Limits, Published};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt::Write as _,
     hint::black_box,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -54,11 +55,28 @@ fn median(name: &str, rounds: usize, mut work: impl FnMut() -> usize) {
     println!();
 }
 
-fn documents(random: &mut Random) -> BTreeMap<ResourceId, Arc<Published>> {
-    let pids: Arc<[Pid]> = (0..PIDS).map(|i| format!("pid-{i:04}").parse().expect("a PID name")).collect();
-    let mut groups: BTreeMap<Pid, AddressGroup> = pids.iter().map(|pid| (pid.clone(), AddressGroup::default())).collect();
-    // Half IPv4, half IPv6, of lengths as in the global table.
-    let mut seen = std::collections::HashSet::new();
+/// The prefixes of range files, as in `benches/lpm.rs`.
+fn real_prefixes(files: &str) -> Vec<Prefix> {
+    let mut prefixes = Vec::new();
+    for file in files.split(':') {
+        let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        for line in text.lines() {
+            let mut ends = line.split(',').map(|field| field.parse().ok());
+            let nets = match (ends.next().flatten(), ends.next().flatten()) {
+                (Some(IpAddr::V4(first)), Some(IpAddr::V4(last))) => IpSubnets::from(Ipv4Subnets::new(first, last, 0)),
+                (Some(IpAddr::V6(first)), Some(IpAddr::V6(last))) => IpSubnets::from(Ipv6Subnets::new(first, last, 0)),
+                _ => panic!("{file}: {line}"),
+            };
+            prefixes.extend(nets.map(|net| Prefix::new(net.addr(), net.prefix_len()).expect("came from a prefix")));
+        }
+    }
+    println!("prefixes: real: {files}: {}", prefixes.len());
+    prefixes
+}
+
+/// Half IPv4, half IPv6, of lengths as in the global table.
+fn made_up_prefixes(random: &mut Random) -> Vec<Prefix> {
+    let (mut seen, mut prefixes) = (HashSet::new(), Vec::new());
     while seen.len() < PREFIXES {
         let bits = random.next();
         let address = if seen.len() % 2 == 0 {
@@ -72,9 +90,23 @@ fn documents(random: &mut Random) -> BTreeMap<ResourceId, Arc<Published>> {
         };
         let prefix = Prefix::new(address, length).expect("a valid length");
         if seen.insert(prefix) {
-            let group = groups.get_mut(&pids[(random.next() % PIDS as u64) as usize]).expect("a PID of the map");
-            if prefix.is_ipv4() { group.ipv4.push(prefix) } else { group.ipv6.push(prefix) }
+            prefixes.push(prefix);
         }
+    }
+    println!("prefixes: MADE UP (set ALTOCAST_LPM_RANGES for real ones): {}", prefixes.len());
+    prefixes
+}
+
+fn documents(random: &mut Random) -> BTreeMap<ResourceId, Arc<Published>> {
+    let pids: Arc<[Pid]> = (0..PIDS).map(|i| format!("pid-{i:04}").parse().expect("a PID name")).collect();
+    let mut groups: BTreeMap<Pid, AddressGroup> = pids.iter().map(|pid| (pid.clone(), AddressGroup::default())).collect();
+    let mut place = |prefix: Prefix, random: &mut Random| {
+        let group = groups.get_mut(&pids[(random.next() % PIDS as u64) as usize]).expect("a PID of the map");
+        if prefix.is_ipv4() { group.ipv4.push(prefix) } else { group.ipv6.push(prefix) }
+    };
+    match std::env::var("ALTOCAST_LPM_RANGES") {
+        Ok(files) => real_prefixes(&files).into_iter().for_each(|prefix| place(prefix, random)),
+        Err(_) => made_up_prefixes(random).into_iter().for_each(|prefix| place(prefix, random)),
     }
     for group in groups.values_mut() {
         group.ipv4.sort_unstable();
