@@ -56,7 +56,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
     // The server brings its own threads; commands are one conversation.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Get(args) => commands::get::run(args).await,
@@ -65,5 +65,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Publish(args) => commands::publish::run(args).await,
             Command::Config(args) => commands::config::run(args),
         }
-    })
+    });
+    // Whoever interrupts a start does not wait for files that are still being read.
+    runtime.shutdown_background();
+    ended
 }

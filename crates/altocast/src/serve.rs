@@ -8,6 +8,7 @@ mod news;
 mod pipeline;
 mod reload;
 mod report;
+mod set;
 
 use crate::{
     config::{
@@ -39,7 +40,7 @@ pub struct Args {
     /// Configuration file (TOML); `altocast config show` prints every key
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Serve the RFC 7285 documents (<resource-id>.json) of a folder and watch them
+    /// Serve the RFC 7285 documents of a folder, each named after its resource (network-map.json), and watch them
     #[arg(long, value_name = "DIR")]
     maps: Option<PathBuf>,
     /// Which demo network to serve

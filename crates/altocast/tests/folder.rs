@@ -107,3 +107,43 @@ fn one_bad_document_at_the_start_does_not_keep_the_others_away() {
     server.wait_log(&["bad.json"]);
     assert_eq!(request(&server.admin, "GET", "/readyz", &[], b"").status, 200);
 }
+
+#[test]
+fn a_reload_withdraws_no_document_that_is_broken_just_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = dir.path().join("maps");
+    fs::create_dir(&maps).unwrap();
+    write(&maps, "net.json", &network("a"));
+    write(&maps, "cost.json", &costs(5));
+    let config = dir.path().join("altocast.toml");
+    fs::write(&config, "[maps]\nfolder = \"maps\"\n").unwrap();
+    let server = Server::start(&["--config", config.to_str().unwrap()]);
+    write(&maps, "cost.json", "{");
+    server.wait_log(&["cost.json", "last good version stays"]);
+    // A source more: everything is read again.
+    fs::write(dir.path().join("prefixes.csv"), "pid,prefix\nC,203.0.113.0/24\n").unwrap();
+    let more = "[maps]\nfolder = \"maps\"\n[[source]]\nname = \"prefixes\"\nkind = \"prefix-csv\"\nfiles = [\"prefixes.csv\"]\n";
+    fs::write(&config, more).unwrap();
+    server.signal("HUP");
+    wait_for("the source", || (server.get("/resources/network-map").status == 200).then_some(()));
+    assert_eq!(server.cost("cost", "a", "b"), Some(5.0));
+    let sources = server.status()["sources"].clone();
+    assert!(sources[0]["name"] == "prefixes" && sources[0]["observations"].as_u64() >= Some(1), "{sources}");
+    assert!(sources[1]["trouble"].as_str().is_some_and(|why| why.contains("cost.json")), "{sources}");
+    write(&maps, "cost.json", &costs(6));
+    wait_for("the repaired document", || (server.cost("cost", "a", "b") == Some(6.0)).then_some(()));
+}
+
+#[test]
+fn a_network_map_that_others_need_leaves_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "net.json", &network("a"));
+    write(dir.path(), "cost.json", &costs(5));
+    let server = Server::start(&["--maps", dir.path().to_str().unwrap()]);
+    fs::remove_file(dir.path().join("net.json")).unwrap();
+    server.wait_log(&["net.json"]);
+    fs::remove_file(dir.path().join("cost.json")).unwrap();
+    for id in ["cost", "net"] {
+        wait_for(&format!("the end of {id}"), || (server.get(&format!("/resources/{id}")).status == 404).then_some(()));
+    }
+}

@@ -149,7 +149,7 @@ impl std::str::FromStr for LogLevel {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse::<tracing_subscriber::filter::Targets>() {
             Ok(_) if !text.trim().is_empty() => Ok(Self(text.into())),
-            Ok(_) => Err(String::new()),
+            Ok(_) => Err("it is empty".into()),
             Err(error) => Err(error.to_string()),
         }
     }

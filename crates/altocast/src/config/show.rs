@@ -6,6 +6,9 @@ use super::{
 };
 use std::fmt::Write;
 
+/// Keys whose values are nobody else's business.
+const SECRETS: [&str; 1] = ["token"];
+
 /// All sections. Keys that are unset are shown as comments with an example.
 pub fn show(config: &Config) -> String {
     let mut out = String::from(
@@ -53,6 +56,7 @@ fn section<S: Section>(out: &mut String, section: &S, head: &str, comment: bool)
         let empty =
             |value: &toml::Value| value.as_array().is_some_and(Vec::is_empty) || value.as_table().is_some_and(toml::Table::is_empty);
         let _ = match section.get(key.field).filter(|value| key.example.is_none() || !empty(value)) {
+            Some(_) if SECRETS.contains(&key.field) => writeln!(out, "#{} is set, and not shown", key.name()),
             Some(value) => writeln!(out, "{off}{} = {value}", key.name()),
             None => writeln!(out, "#{} = {}", key.name(), key.example.unwrap_or("\"\"")),
         };
@@ -75,7 +79,8 @@ pub fn json(config: &Config) -> serde_json::Value {
 
 fn section_json<S: Section>(section: &S) -> serde_json::Value {
     let pairs = S::KEYS.iter().map(|key| {
-        let value = section.get(key.field).map_or(serde_json::Value::Null, |value| serde_json::to_value(value).unwrap_or_default());
+        let shown = section.get(key.field).filter(|_| !SECRETS.contains(&key.field));
+        let value = shown.map_or(serde_json::Value::Null, |value| serde_json::to_value(value).unwrap_or_default());
         (key.name(), value)
     });
     serde_json::Value::Object(pairs.collect())

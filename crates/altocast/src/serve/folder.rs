@@ -19,6 +19,9 @@ const BYTES_MAX: u64 = 256 << 20;
 /// Files. 4,096, as many resources as history keeps.
 const FILES_MAX: usize = 4_096;
 
+/// What [`Scan::broken`] calls the folder itself.
+pub const ITSELF: &str = "folder";
+
 /// What a look at the folder brought.
 #[derive(Debug, Default)]
 pub struct Scan {
@@ -140,7 +143,7 @@ impl Folder {
     fn scan(&self, read: Vec<Read>, gone: Vec<ResourceId>) -> Scan {
         let mut broken: BTreeMap<String, String> =
             self.files.iter().filter_map(|(name, file)| Some((name.clone(), file.broken.clone()?))).collect();
-        broken.extend(self.trouble.iter().map(|why| ("folder".to_owned(), why.clone())));
+        broken.extend(self.trouble.iter().map(|why| (ITSELF.to_owned(), why.clone())));
         Scan { read, gone, broken }
     }
 
@@ -213,7 +216,7 @@ mod tests {
         let away = dir.path().join("away");
         fs::rename(&inner, &away).unwrap();
         let scan = folder.look(false).unwrap();
-        assert!(scan.gone.is_empty() && scan.broken.contains_key("folder"));
+        assert!(scan.gone.is_empty() && scan.broken.contains_key(ITSELF));
         fs::rename(&away, &inner).unwrap();
         let scan = folder.look(false).unwrap();
         assert!(scan.gone.is_empty() && scan.broken.is_empty());

@@ -1,25 +1,25 @@
 //! From what feeds say to what is published: fuse, wait until it is quiet, compute, commit.
 //!
 //! One thread owns all of it. Invariants: nothing is published before every feed of a set has spoken once; a new configuration takes
-//! over whole or not at all; whatever cannot be read, computed or published leaves in place what was.
+//! over whole or not at all; status knows of a trouble before the log tells it; whatever cannot be read, computed or published leaves in place what was.
 use super::{
     feed::{Declared, Feeds, Generation, News, Plan},
     folder,
     news::{describe, summary},
     report::Report,
+    set::{Coming, Set, compute, file_change},
 };
 use crate::config::Config;
 use alto::id::ResourceId;
 use history::{Change, Commit, Publisher};
-use maps::compute::{Computed, MapsPolicy, compute};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant, SystemTime},
 };
-use topology::{fuse::Fuser, graph::SourceIx, observation::Observation};
-use tracing::{error, info, warn};
+use topology::fuse::Fuser;
+use tracing::{debug, error, info, warn};
 
 /// What the thread waits for.
 pub enum Event {
@@ -77,35 +77,6 @@ struct Due {
     label: String,
 }
 
-/// Feeds and what came of them.
-struct Set {
-    generation: Generation,
-    plan: Plan,
-    policy: Arc<MapsPolicy>,
-    settle: Duration,
-    feeds: Feeds,
-    fuser: Fuser,
-    computed: Option<Arc<Computed>>,
-    /// Resources that files of the folder brought.
-    from_folder: BTreeSet<ResourceId>,
-    /// What is wrong with the folder, by file.
-    folder_broken: BTreeMap<String, String>,
-    /// What of `waiting` was refused last and why, to say it once.
-    refused: BTreeMap<ResourceId, String>,
-    /// Documents that were refused by others they depend on, and may be taken once those have changed.
-    waiting: BTreeMap<ResourceId, folder::Read>,
-}
-
-/// A set that has not heard from all of its feeds.
-struct Coming {
-    set: Set,
-    heard: Vec<bool>,
-    folder: Option<folder::Scan>,
-    folder_due: bool,
-    broken: Vec<String>,
-    answer: mpsc::SyncSender<Result<Accepted, String>>,
-}
-
 impl Pipeline {
     fn run(mut self, events: &mpsc::Receiver<Event>) {
         loop {
@@ -141,7 +112,7 @@ impl Pipeline {
         if let Some(coming) = &mut self.coming
             && coming.set.generation == generation
         {
-            coming.hear(news, &self.report);
+            coming.hear(news);
             if coming.complete() {
                 self.take_over();
             }
@@ -153,20 +124,22 @@ impl Pipeline {
                 let name = live.feeds.declared[usize::from(source.0)].name.clone();
                 match outcome {
                     Ok(seen) => {
-                        live.observe(source, seen, at, &self.report);
+                        live.observe(source, seen, at);
+                        self.report.observed(usize::from(source.0), at);
                         self.settle(format!("source {name}"));
                     }
                     Err(why) => {
-                        warn!("source {name} cannot be used, its last good data stays: {why}");
-                        live.fuser.trouble(source, why.clone());
                         self.report.refused(usize::from(source.0), &why);
+                        warn!("source {name} cannot be used, its last good data stays: {why}");
+                        live.fuser.trouble(source, why);
                         self.settle(format!("source {name}"));
                     }
                 }
             }
             News::Step { label, observations, at } => {
                 for (source, seen) in observations {
-                    live.observe(source, seen, at, &self.report);
+                    live.observe(source, seen, at);
+                    self.report.observed(usize::from(source.0), at);
                 }
                 // A step is whole: nothing to wait for.
                 self.compute(&label);
@@ -210,11 +183,21 @@ impl Pipeline {
         if live.computed.as_ref().is_some_and(|last| Arc::ptr_eq(&last.graph, &graph)) {
             return;
         }
+        if let Some(last) = &live.computed {
+            for (before, after) in last.graph.sources.iter().zip(&graph.sources) {
+                if let Some(why) = &after.trouble
+                    && before.trouble.is_none()
+                    && why.starts_with("overdue")
+                {
+                    warn!("source {} is {why}; its last good data stays", after.name);
+                }
+            }
+        }
         let computed = match compute(graph, live.policy.clone(), live.computed.as_deref()) {
             Ok(computed) => Arc::new(computed),
             Err(why) => {
+                self.report.trouble("maps", Some(why.clone()));
                 error!("{label}: no new maps, the last ones stay: {why}");
-                self.report.trouble("maps", Some(why.to_string()));
                 return;
             }
         };
@@ -231,53 +214,49 @@ impl Pipeline {
                 self.report.trouble("maps", None);
                 let resources = commit.changed.len();
                 match (news.is_empty(), resources) {
-                    (true, 0) => tracing::debug!("{label}: no change"),
+                    (true, 0) => debug!("{label}: no change"),
                     (true, _) => info!(commit = commit.snapshot.commit, resources, "{label}: new versions"),
                     (false, _) => info!(commit = commit.snapshot.commit, resources, "{label}: {news}"),
                 }
             }
             Err(why @ history::Error::Guarded(_)) => {
-                warn!("{label}: held back by the change guard: {why}; `POST /v1/guard/confirm` on the admin listener lets it through");
                 self.report.trouble("maps", Some(format!("held back by the change guard: {why}")));
+                warn!("{label}: held back by the change guard: {why}; `POST /v1/guard/confirm` on the admin listener lets it through");
             }
             Err(why) => {
-                error!("{label}: not published, what was there stays: {why}");
                 self.report.trouble("maps", Some(why.to_string()));
+                error!("{label}: not published, what was there stays: {why}");
             }
         }
     }
 
-    /// Publishes what changed in the folder: all of it together, or where that is refused, each document that can go alone.
+    /// Publishes what changed in the folder.
     fn folder(&mut self, scan: folder::Scan) {
         let Some(live) = &mut self.live else { return };
-        let now = SystemTime::now();
-        for (file, why) in &scan.broken {
-            if live.folder_broken.get(file) != Some(why) {
-                warn!("maps folder: {file} cannot be used, its last good version stays: {why}");
-            }
+        let broken = scan.broken.clone();
+        let said = std::mem::take(&mut live.folder_broken);
+        live.take_scan(scan);
+        self.folder_changes();
+        for (file, why) in broken.iter().filter(|(file, why)| said.get(*file) != Some(*why)) {
+            warn!("maps folder: {file} cannot be used, its last good version stays: {why}");
         }
-        live.folder_broken = scan.broken;
-        for id in &scan.gone {
-            live.waiting.remove(id);
-        }
-        for read in scan.read {
-            live.waiting.insert(read.id.clone(), read);
-        }
-        let gone: Vec<Change> =
-            scan.gone.iter().filter(|id| live.from_folder.remove(*id)).map(|id| Change::FileGone { id: id.clone() }).collect();
-        self.folder_changes(gone, now);
     }
 
     /// Documents that waited for others get another chance once something changed.
     fn retry_waiting(&mut self) {
-        if self.live.as_ref().is_some_and(|live| !live.waiting.is_empty()) {
-            self.folder_changes(Vec::new(), SystemTime::now());
+        if self.live.as_ref().is_some_and(Set::has_waiting) {
+            self.folder_changes();
         }
     }
 
-    fn folder_changes(&mut self, gone: Vec<Change>, now: SystemTime) {
+    fn folder_changes(&mut self) {
         let Some(live) = &mut self.live else { return };
-        let outcome = live.publish_folder(&self.publisher, gone, now);
+        let now = SystemTime::now();
+        let outcome = live.publish_folder(&self.publisher, now);
+        let said = std::mem::replace(&mut live.refused, outcome.refused);
+        let refused = live.refused.iter().map(|(id, why)| format!("{id}.json: {why}"));
+        let wrong: Vec<String> = live.folder_broken.iter().map(|(file, why)| format!("{file}: {why}")).chain(refused).collect();
+        self.report.folder(now, (!wrong.is_empty()).then(|| wrong.join("; ")));
         for commit in &outcome.commits {
             let changed: Vec<&str> = commit.changed.iter().map(|version| version.resource.as_str()).collect();
             let withdrawn: Vec<&str> = commit.withdrawn.iter().map(ResourceId::as_str).collect();
@@ -288,16 +267,9 @@ impl Pipeline {
                 info!(commit = commit.snapshot.commit, "maps folder: withdrawn {}", withdrawn.join(", "));
             }
         }
-        let refused: BTreeMap<ResourceId, String> = outcome.refused.into_iter().collect();
-        for (id, why) in &refused {
-            if live.refused.get(id) != Some(why) {
-                warn!("maps folder: {id}.json is refused, the last good version stays: {why}");
-            }
+        for (id, why) in live.refused.iter().filter(|(id, why)| said.get(*id) != Some(*why)) {
+            warn!("maps folder: {id}.json is refused, the last good version stays: {why}");
         }
-        live.refused = refused;
-        let mut wrong: Vec<String> = live.folder_broken.iter().map(|(file, why)| format!("{file}: {why}")).collect();
-        wrong.extend(live.refused.iter().map(|(id, why)| format!("{id}.json: {why}")));
-        self.report.folder(now, (!wrong.is_empty()).then(|| wrong.join("; ")));
     }
 
     fn configure(&mut self, config: &Config, answer: mpsc::SyncSender<Result<Accepted, String>>) {
@@ -335,16 +307,13 @@ impl Pipeline {
         for Declared { name, precedence, max_age, .. } in &feeds.declared {
             fuser.add_source(name, *precedence, *max_age);
         }
-        if self.live.is_none() {
-            self.report.declare(&feeds.declared, plan.folder.is_some());
-        }
         let coming = Coming {
-            heard: vec![false; feeds.declared.len()],
+            heard: vec![None; feeds.declared.len()],
             folder: None,
             folder_due: plan.folder.is_some(),
-            broken: Vec::new(),
             answer,
             set: Set {
+                oddities: vec![Vec::new(); feeds.declared.len()],
                 generation,
                 plan,
                 policy,
@@ -355,6 +324,7 @@ impl Pipeline {
                 from_folder: BTreeSet::new(),
                 folder_broken: BTreeMap::new(),
                 refused: BTreeMap::new(),
+                leaving: BTreeSet::new(),
                 waiting: BTreeMap::new(),
             },
         };
@@ -367,14 +337,18 @@ impl Pipeline {
 
     /// Everybody has spoken: the new set goes live, or is refused.
     fn take_over(&mut self) {
-        let Some(Coming { mut set, folder, broken, answer, heard, .. }) = self.coming.take() else { return };
+        let Some(coming) = self.coming.take() else { return };
+        let broken = coming.broken();
+        let Coming { mut set, folder, answer, heard, .. } = coming;
         let reload = self.live.is_some();
+        let unread = heard.iter().filter(|heard| matches!(heard, Some(Err(_)))).count();
         let scan = folder.unwrap_or_default();
         let refuse = |set: Set, why: String| {
             let _ = answer.send(Err(why));
             discard(set);
         };
-        if reload && !broken.is_empty() {
+        // Documents that are broken have their last good version; sources and folders that are new have nothing.
+        if reload && (unread > 0 || scan.broken.contains_key(folder::ITSELF)) {
             return refuse(set, broken.join("; "));
         }
         let now = SystemTime::now();
@@ -386,17 +360,21 @@ impl Pipeline {
                     news = Some(last.map_or_else(|| summary(&computed), |last| describe(&last, &computed)));
                     set.computed = Some(Arc::new(computed));
                 }
-                Err(why) if reload => return refuse(set, why.to_string()),
+                Err(why) if reload => return refuse(set, why),
                 Err(why) => {
                     error!("no maps: {why}");
-                    self.report.trouble("maps", Some(why.to_string()));
+                    self.report.trouble("maps", Some(why));
                 }
             }
         }
         let mut changes = vec![Change::Computed(set.computed.clone())];
-        let mut old_files = self.live.as_ref().map(|live| live.from_folder.clone()).unwrap_or_default();
-        old_files.retain(|id| !scan.read.iter().any(|read| read.id == *id));
-        changes.extend(old_files.into_iter().map(|id| Change::FileGone { id }));
+        let old_files = self.live.as_ref().map(|live| live.from_folder.clone()).unwrap_or_default();
+        let same_folder = self.live.as_ref().is_some_and(|live| live.plan.folder == set.plan.folder);
+        // A document that is broken now is not gone.
+        let stays = |id: &ResourceId| same_folder && scan.broken.contains_key(&format!("{id}.json"));
+        let (kept, others): (BTreeSet<_>, BTreeSet<_>) = old_files.into_iter().partition(stays);
+        let gone = others.into_iter().filter(|id| !scan.read.iter().any(|read| read.id == *id));
+        changes.extend(gone.map(|id| Change::FileGone { id }));
         // One commit where that is possible: nobody sees the half of a configuration.
         let files: Vec<Change> = scan.read.iter().map(file_change).collect();
         let whole = self.publisher.apply(changes.iter().cloned().chain(files).collect(), now, false);
@@ -413,9 +391,15 @@ impl Pipeline {
             }
         }
         self.report.declare(&set.feeds.declared, set.plan.folder.is_some());
+        for (source, heard) in heard.iter().enumerate() {
+            match heard {
+                Some(Ok(at)) => self.report.observed(source, *at),
+                Some(Err(why)) => self.report.refused(source, why),
+                None => {}
+            }
+        }
         // A folder may well be filled later; a source that cannot be read is a mistake in the configuration.
-        let good = heard.len() - broken.iter().filter(|line| line.starts_with("source ")).count();
-        let anything = broken.is_empty() || good > 0 || set.plan.folder.is_some();
+        let anything = unread < heard.len() || heard.is_empty();
         let accepted = Accepted { broken, anything, demo: set.feeds.demo.clone() };
         if let Some(old) = self.live.replace(set) {
             discard(old);
@@ -423,11 +407,12 @@ impl Pipeline {
         self.due = None;
         if let Some(live) = self.live.as_mut().filter(|live| live.plan.folder.is_some()) {
             if all_files {
-                live.from_folder = scan.read.iter().map(|read| read.id.clone()).collect();
+                live.from_folder = scan.read.iter().map(|read| read.id.clone()).chain(kept).collect();
                 let wrong: Vec<String> = scan.broken.iter().map(|(file, why)| format!("{file}: {why}")).collect();
                 self.report.folder(now, (!wrong.is_empty()).then(|| wrong.join("; ")));
                 live.folder_broken = scan.broken;
             } else {
+                live.from_folder = kept;
                 self.folder(scan);
             }
         }
@@ -441,130 +426,5 @@ fn discard(set: Set) {
     let dropper = thread::Builder::new().name("discard".into()).spawn(move || drop(set.feeds));
     if let Err(error) = dropper {
         warn!("the sources of the old configuration go on for nothing: {error}");
-    }
-}
-
-fn file_change(read: &folder::Read) -> Change {
-    Change::File { id: read.id.clone(), digest: read.digest.clone(), document: read.document.clone() }
-}
-
-impl Coming {
-    fn hear(&mut self, news: News, report: &Report) {
-        match news {
-            News::Source { source, outcome, at } => {
-                let at_ix = usize::from(source.0);
-                let name = &self.set.feeds.declared[at_ix].name;
-                self.broken.retain(|line| !line.starts_with(&format!("source {name}: ")));
-                match outcome {
-                    Ok(seen) => self.set.observe(source, seen, at, report),
-                    Err(why) => {
-                        self.broken.push(format!("source {name}: {why}"));
-                        report.refused(at_ix, &why);
-                        self.set.fuser.trouble(source, why);
-                    }
-                }
-                self.heard[at_ix] = true;
-            }
-            News::Step { observations, at, .. } => {
-                for (source, seen) in observations {
-                    self.heard[usize::from(source.0)] = true;
-                    self.set.observe(source, seen, at, report);
-                }
-            }
-            News::Folder(scan) => {
-                self.folder_due = false;
-                match &mut self.folder {
-                    None => self.folder = Some(scan),
-                    Some(known) => {
-                        known.read.retain(|read| !scan.gone.contains(&read.id) && !scan.read.iter().any(|new| new.id == read.id));
-                        known.read.extend(scan.read);
-                        known.broken = scan.broken;
-                    }
-                }
-                let scan = self.folder.as_ref().expect("it was just set");
-                self.broken.retain(|line| !line.starts_with("maps folder: "));
-                self.broken.extend(scan.broken.iter().map(|(file, why)| format!("maps folder: {file}: {why}")));
-            }
-        }
-    }
-
-    fn complete(&self) -> bool {
-        !self.folder_due && self.heard.iter().all(|heard| *heard)
-    }
-}
-
-/// What became of a folder's changes.
-#[derive(Default)]
-struct FolderOutcome {
-    commits: Vec<Commit>,
-    refused: Vec<(ResourceId, String)>,
-}
-
-impl Set {
-    fn observe(&mut self, source: SourceIx, seen: Observation, at: SystemTime, report: &Report) {
-        for odd in &seen.oddities {
-            tracing::debug!("source {}: {}: {}", self.feeds.declared[usize::from(source.0)].name, odd.place, odd.what);
-        }
-        self.fuser.observe(source, seen, at);
-        report.observed(usize::from(source.0), at);
-    }
-
-    /// Another policy for the same feeds; on error everything is as before.
-    fn set_policy(&mut self, policy: Arc<MapsPolicy>, publisher: &Publisher) -> Result<Option<(String, Commit)>, String> {
-        if *self.policy == *policy || !self.plan.computes() {
-            self.policy = policy;
-            return Ok(None);
-        }
-        let now = SystemTime::now();
-        let computed = compute(self.fuser.graph(now), policy.clone(), self.computed.as_deref()).map_err(|why| why.to_string())?;
-        let computed = Arc::new(computed);
-        let commit = publisher.apply(vec![Change::Computed(Some(computed.clone()))], now, false).map_err(|why| why.to_string())?;
-        let news = self.computed.as_ref().map_or_else(|| summary(&computed), |last| describe(last, &computed));
-        self.policy = policy;
-        self.computed = Some(computed);
-        Ok(Some((news, commit)))
-    }
-
-    fn publish_folder(&mut self, publisher: &Publisher, gone: Vec<Change>, now: SystemTime) -> FolderOutcome {
-        let mut outcome = FolderOutcome::default();
-        if gone.is_empty() && self.waiting.is_empty() {
-            return outcome;
-        }
-        let all = gone.iter().cloned().chain(self.waiting.values().map(file_change)).collect();
-        if let Ok(commit) = publisher.apply(all, now, false) {
-            self.from_folder.extend(std::mem::take(&mut self.waiting).into_keys());
-            outcome.commits.push(commit);
-            return outcome;
-        }
-        for change in gone {
-            match publisher.apply(vec![change.clone()], now, false) {
-                Ok(commit) => outcome.commits.push(commit),
-                Err(why) => {
-                    if let Change::FileGone { id } = change {
-                        outcome.refused.push((id, why.to_string()));
-                    }
-                }
-            }
-        }
-        // Each alone, again and again while one gets through: others may depend on it.
-        loop {
-            let before = self.waiting.len();
-            outcome.refused.retain(|(id, _)| !self.waiting.contains_key(id));
-            for (id, read) in std::mem::take(&mut self.waiting) {
-                match publisher.apply(vec![file_change(&read)], now, false) {
-                    Ok(commit) => {
-                        outcome.commits.push(commit);
-                        self.from_folder.insert(id);
-                    }
-                    Err(why) => {
-                        outcome.refused.push((id.clone(), why.to_string()));
-                        self.waiting.insert(id, read);
-                    }
-                }
-            }
-            if self.waiting.is_empty() || self.waiting.len() == before {
-                return outcome;
-            }
-        }
     }
 }

@@ -67,18 +67,18 @@ impl Reloader {
     fn reload(&mut self) {
         match self.take() {
             Ok(warnings) => {
+                self.report.trouble("configuration", None);
                 for warning in &warnings {
                     warn!("configuration: {warning}");
                 }
                 info!("configuration reloaded");
-                self.report.trouble("configuration", None);
             }
             Err(why) => {
                 let why = format!("{why:#}");
+                self.report.trouble("configuration", Some(format!("refused, the old one stays: {}", why.replace('\n', "; "))));
                 for line in why.lines() {
                     error!("configuration refused, the old one stays: {line}");
                 }
-                self.report.trouble("configuration", Some(format!("refused, the old one stays: {}", why.replace('\n', "; "))));
             }
         }
     }
