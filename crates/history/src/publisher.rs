@@ -222,6 +222,8 @@ impl Publisher {
         }
         let withdrawn: Vec<ResourceId> = before.versions.keys().filter(|id| !versions.contains_key(*id)).cloned().collect();
 
+        next.inputs.default_network_map = guidance.network_maps().next().map(|view| view.id.clone());
+
         // From here on nothing fails.
         let visible = !changed.is_empty() || !withdrawn.is_empty();
         for version in &changed {

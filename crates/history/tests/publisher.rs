@@ -159,6 +159,25 @@ fn withdrawn_is_gone_until_published_again() {
     assert!(publisher.current().versions.contains_key(&id("network-map")));
 }
 
+/// RFC 7285 section 9.1.1: "IDs SHOULD NOT be reused for different resources over time", and those of the services are of the default
+/// network map.
+#[test]
+fn default_network_map_stays() {
+    let publisher = started();
+    let default = || publisher.current().guidance.network_maps().next().unwrap().id.to_string();
+    assert_eq!(default(), "m");
+    for (change, want) in [
+        (put("a", network(&[1])), "m"),
+        (put("network-map", network(&[1])), "m"),
+        (Change::Withdraw { id: id("c") }, "m"),
+        (Change::Withdraw { id: id("m") }, "network-map"),
+        (put("m", network(&[1])), "network-map"),
+    ] {
+        publisher.apply(vec![change], at(2), false).unwrap();
+        assert_eq!(default(), want);
+    }
+}
+
 /// RFC 7396 and RFC 6902 on the document as served; what comes out is read as strictly as any other.
 #[test]
 fn patches_apply_to_what_is_served() {

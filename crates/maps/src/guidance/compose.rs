@@ -28,6 +28,9 @@ pub struct Inputs {
     pub documents: BTreeMap<ResourceId, Arc<Published>>,
     /// Computed resources that an operator withdrew.
     pub withdrawn: BTreeSet<ResourceId>,
+    /// The network map that was the default one before. It stays that while it is there, since the ids of the services are of the
+    /// default map, and "IDs SHOULD NOT be reused for different resources over time" (RFC 7285 section 9.1.1).
+    pub default_network_map: Option<ResourceId>,
 }
 
 impl Guidance {
@@ -118,10 +121,11 @@ impl Composer<'_> {
         }
     }
 
-    /// RFC 7285 section 9.2.2: a root directory names one. The computed map, else the id it would have, else the first.
+    /// RFC 7285 section 9.2.2: a root directory names one. The computed map, else the one that is it already, else the first.
     fn default_network(&self, networks: &BTreeMap<ResourceId, Arc<NetworkView>>) -> Option<ResourceId> {
         let computed = self.inputs.computed.as_ref().map(|computed| computed.policy.network_map_id.as_str());
-        let named = computed.into_iter().chain(["network-map"]).find_map(|id| networks.get_key_value(id));
+        let before = self.inputs.default_network_map.as_ref().map(ResourceId::as_str);
+        let named = computed.into_iter().chain(before).chain(["network-map"]).find_map(|id| networks.get_key_value(id));
         named.or_else(|| networks.first_key_value()).map(|(id, _)| id.clone())
     }
 
