@@ -13,10 +13,10 @@ use crate::{
 use alto::{id::ResourceId, media_type};
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, StatusCode,
+    HeaderValue, Method, StatusCode, Version,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-        ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL,
+        ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, HOST,
     },
     request::Parts,
 };
@@ -101,6 +101,7 @@ impl Handler for Public {
         let path = head.uri.path();
         let target = Target::of(&view, path);
         let answer = match (&target, &head.method) {
+            _ if !has_host(head) => reply::refusal(StatusCode::BAD_REQUEST, "there must be one Host field").into(),
             (Target::Nothing, _) => reply::not_found(path).into(),
             (target, &Method::OPTIONS) => options(head, target.allow()).into(),
             (Target::Directory, &Method::GET | &Method::HEAD) => self.directory(head, peer, &view),
@@ -180,6 +181,11 @@ impl Public {
         self.metrics.answered(listen::worker(), label, method, reply.status(), request_bytes as u64, reply.body().len() as u64);
         log(method, path, peer, reply);
     }
+}
+
+/// RFC 9112 section 3.2: a server must refuse any HTTP/1.1 request without a Host field, and any with several.
+fn has_host(head: &Parts) -> bool {
+    head.version != Version::HTTP_11 || head.headers.get_all(HOST).iter().take(2).count() == 1
 }
 
 /// The access log.

@@ -267,6 +267,10 @@ fn uris_of_the_directory() {
     assert_eq!(uri(served.get("/directory")), "http://alto.example.com/resources/cost-map");
     let old = served.ask("GET /directory HTTP/1.0\r\n\r\n");
     assert_eq!(uri(old), format!("http://{}/resources/cost-map", served.public));
+    // RFC 9112 section 3.2: any request, not only those whose answer repeats the name.
+    for host in ["", "Host: a\r\nHost: a\r\n"] {
+        assert_eq!(served.ask(&format!("GET /resources/cost-map HTTP/1.1\r\n{host}\r\n")).status, 400, "{host}");
+    }
     for host in ["Host: a/b\r\n", "Host: \"x\"\r\n", "Host: a\r\nHost: b\r\n", ""] {
         served.ask(&format!("GET /directory HTTP/1.1\r\n{host}\r\n")).error(400, "E_SYNTAX");
     }
