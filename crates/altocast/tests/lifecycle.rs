@@ -66,7 +66,7 @@ fn a_reload_keeps_connections_and_takes_the_new_configuration() {
     server.signal("HUP");
     wait_for("the further source", || server.get("/resources/network-map").json()["network-map"]["C"].is_object().then_some(()));
     assert_eq!(server.cost(COSTS, "A", "B"), Some(5.0), "the rule is gone");
-    assert!(server.status()["troubles"].as_array().unwrap().is_empty());
+    wait_for("an end of the trouble", || server.status()["troubles"].as_array().unwrap().is_empty().then_some(()));
 
     assert_eq!(connection.request("GET", "/directory", &[], b"").status, 200, "the connection of before");
 }
