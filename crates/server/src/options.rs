@@ -81,6 +81,11 @@ pub struct Limits {
     pub stall_time_max: Duration,
     /// Bytes of the body of a public POST. 4 MiB: 100,000 endpoints, which is what a request may list.
     pub query_bytes_max: usize,
+    /// Bytes of a refused request's body that are read and thrown away, so that the client, who reads only when it has written, gets to
+    /// see why (RFC 9112 section 9.6). 16 MiB: four times the largest query; who sends more finds the connection closed.
+    pub discarded_bytes_max: usize,
+    /// How long a client may pause in a body that is thrown away. 1 s: one that is in the middle of writing goes on at once.
+    pub discard_pause_max: Duration,
     /// Bytes of the body of an admin request. 256 MiB: what `alto` reads of one document.
     pub document_bytes_max: usize,
     /// Streams a client may reset unanswered on one HTTP/2 connection, beyond those it let finish. 200: "rapid reset" (CVE-2023-44487) uses
@@ -109,6 +114,8 @@ impl Default for Limits {
             body_time_max: Duration::from_secs(30),
             stall_time_max: Duration::from_secs(30),
             query_bytes_max: 4 << 20,
+            discarded_bytes_max: 16 << 20,
+            discard_pause_max: Duration::from_secs(1),
             document_bytes_max: 256 << 20,
             resets_max: 200,
             queries_at_once: 4,

@@ -9,7 +9,11 @@ use http::{
     request::Parts,
 };
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, pin::pin, sync::Arc};
 use tokio::{
@@ -30,19 +34,18 @@ where
     let service = service_fn(|request: Request<Incoming>| {
         let listening = listening.clone();
         async move {
-            let (head, body) = request.into_parts();
-            let reply = match listening.handler.head(&head, &peer) {
-                Step::Answer(answer) => settle(answer).await,
-                Step::Body { bytes_max, then } => match read(&head, body, bytes_max, &listening).await {
-                    Ok(body) => settle(then(body)).await,
-                    Err(refusal) => {
-                        let mut reply = listening.handler.refuse(&head, &peer, refusal);
-                        // What is left of the body would be taken for the next request.
-                        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                        reply
-                    }
+            let (head, mut body) = request.into_parts();
+            let (mut reply, unread) = match listening.handler.head(&head, &peer) {
+                Step::Answer(answer) => (settle(answer).await, !body.is_end_stream()),
+                Step::Body { bytes_max, then } => match read(&head, &mut body, bytes_max, &listening).await {
+                    Ok(body) => (settle(then(body)).await, false),
+                    Err(refusal) => (listening.handler.refuse(&head, &peer, refusal), true),
                 },
             };
+            if unread && !discard(&head, &mut body, &listening).await {
+                // What is left of the body would be taken for the next request.
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(reply.map(Full::new))
         }
     });
@@ -77,7 +80,7 @@ async fn settle(answer: Answer) -> Reply {
 }
 
 /// The whole body. Polling it is what makes hyper answer `Expect: 100-continue`, so one that is refused by its head is never sent.
-async fn read<H>(head: &Parts, mut body: Incoming, bytes_max: usize, listening: &Listening<H>) -> Result<Bytes, Refusal> {
+async fn read<H>(head: &Parts, body: &mut Incoming, bytes_max: usize, listening: &Listening<H>) -> Result<Bytes, Refusal> {
     if content_length(head).is_some_and(|length| length > bytes_max as u64) {
         return Err(Refusal::TooLarge { bytes_max });
     }
@@ -96,4 +99,27 @@ async fn read<H>(head: &Parts, mut body: Incoming, bytes_max: usize, listening: 
         Ok(collected.finish())
     };
     tokio::time::timeout(time_max, all).await.unwrap_or(Err(Refusal::TooSlow { time_max }))
+}
+
+/// Reads what is left of a body that nobody wants. Whether that was all of it: not more than a client may make us read, not more slowly,
+/// and nothing that it asks us first whether to send.
+async fn discard<H>(head: &Parts, body: &mut Incoming, listening: &Listening<H>) -> bool {
+    let bytes_max = listening.limits.discarded_bytes_max;
+    if head.headers.contains_key(EXPECT) || content_length(head).is_some_and(|length| length > bytes_max as u64) {
+        return false;
+    }
+    let pause_max = listening.limits.discard_pause_max;
+    let all = async {
+        let mut left = bytes_max;
+        while let Some(frame) = tokio::time::timeout(pause_max, body.frame()).await.transpose() {
+            let Ok(Ok(frame)) = frame else { return false };
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            if bytes > left {
+                return false;
+            }
+            left -= bytes;
+        }
+        true
+    };
+    tokio::time::timeout(listening.limits.body_time_max, all).await.unwrap_or(false)
 }

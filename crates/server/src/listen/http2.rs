@@ -169,13 +169,26 @@ where
 
 fn dispatch<H: Handler>(
     head: Parts,
-    body: RecvStream,
+    mut body: RecvStream,
     mut respond: SendResponse<Bytes>,
     peer: Peer,
     listening: &Arc<Listening<H>>,
     streams: &Arc<Streams>,
 ) {
     let (bytes_max, then) = match listening.handler.head(&head, &peer) {
+        Step::Answer(refused) if !body.is_end_stream() => {
+            let (active, listening) = (Active::new(streams), listening.clone());
+            tokio::spawn(async move {
+                // Ending the stream while the client still sends would reset it, and some clients then show no answer at all.
+                discard(&head, &mut body, &listening.limits).await;
+                let time_max = listening.limits.stall_time_max;
+                active.ended(match refused {
+                    Answer::Now(reply) => finish(respond, reply, time_max).await,
+                    Answer::Later(reply) => answer(respond, reply, time_max).await,
+                });
+            });
+            return;
+        }
         Step::Answer(Answer::Now(reply)) => {
             // The common case needs no task: the answer is ready and fits the window.
             match begin(&mut respond, reply) {
@@ -197,12 +210,15 @@ fn dispatch<H: Handler>(
     let (active, listening) = (Active::new(streams), listening.clone());
     tokio::spawn(async move {
         let time_max = listening.limits.stall_time_max;
-        let ended = match read(&head, body, &mut respond, bytes_max, &listening.limits).await {
+        let ended = match read(&head, &mut body, &mut respond, bytes_max, &listening.limits).await {
             Ok(body) => match then(body) {
                 Answer::Now(reply) => finish(respond, reply, time_max).await,
                 Answer::Later(reply) => answer(respond, reply, time_max).await,
             },
-            Err(Unread::Refused(refusal)) => finish(respond, listening.handler.refuse(&head, &peer, refusal), time_max).await,
+            Err(Unread::Refused(refusal)) => {
+                discard(&head, &mut body, &listening.limits).await;
+                finish(respond, listening.handler.refuse(&head, &peer, refusal), time_max).await
+            }
             Err(Unread::Gone) => Ended::Reset,
         };
         active.ended(ended);
@@ -276,7 +292,7 @@ enum Unread {
 /// The whole body. It ends with END_STREAM or, because some clients keep their side open, with `content-length` bytes.
 async fn read(
     head: &Parts,
-    mut body: RecvStream,
+    body: &mut RecvStream,
     respond: &mut SendResponse<Bytes>,
     bytes_max: usize,
     limits: &Limits,
@@ -311,6 +327,26 @@ async fn read(
     };
     let time_max = limits.body_time_max;
     timeout(time_max, all).await.unwrap_or(Err(Unread::Refused(Refusal::TooSlow { time_max })))
+}
+
+/// Reads what a client still sends of a body that nobody wants, within bounds.
+async fn discard(head: &Parts, body: &mut RecvStream, limits: &Limits) {
+    let bytes_max = limits.discarded_bytes_max;
+    if head.headers.contains_key(EXPECT) || content_length(head).is_some_and(|length| length > bytes_max as u64) {
+        return;
+    }
+    let all = async {
+        let mut left = bytes_max;
+        while let Ok(Some(Ok(chunk))) = timeout(limits.discard_pause_max, body.data()).await {
+            if chunk.len() > left {
+                return;
+            }
+            left -= chunk.len();
+            let _ = body.flow_control().release_capacity(chunk.len());
+        }
+    };
+    // However it ended, the answer is next.
+    let _ = timeout(limits.body_time_max, all).await;
 }
 
 /// `date` (RFC 9110 section 6.6.1), which h2 leaves to us; made once a second.

@@ -316,6 +316,28 @@ fn bodies_have_a_bound() {
     client.answer().error(400, "E_SYNTAX");
 }
 
+/// RFC 9112 section 9.6: who reads only when it has written sees why it was refused, and may go on.
+#[test]
+fn a_refused_body_is_read_to_its_end() {
+    let limits = Limits { query_bytes_max: 1000, ..Limits::default() };
+    let served = Served::new(Options { limits, ..options() });
+    // More than the buffers of both ends hold.
+    let body = vec![b' '; 8 << 20];
+    let mut client = served.connect();
+    for (path, media_type, status) in [
+        ("/resources/cost-map", media_type::COST_MAP_FILTER, 405),
+        ("/resources/filtered-cost-map", "text/plain", 415),
+        ("/resources/filtered-cost-map", media_type::COST_MAP_FILTER, 413),
+        ("/nowhere", media_type::COST_MAP_FILTER, 404),
+    ] {
+        let length = body.len();
+        client
+            .write(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        client.write(&body);
+        assert_eq!(client.answer().status, status, "{path} {media_type}");
+    }
+}
+
 /// RFC 9110 section 10.1.1.
 #[test]
 fn a_body_is_sent_when_it_is_wanted() {
