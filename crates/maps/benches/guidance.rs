@@ -70,6 +70,9 @@ fn real_prefixes(files: &str) -> Vec<Prefix> {
             prefixes.extend(nets.map(|net| Prefix::new(net.addr(), net.prefix_len()).expect("came from a prefix")));
         }
     }
+    // Some ranges of the registries overlap.
+    prefixes.sort_unstable();
+    prefixes.dedup();
     println!("prefixes: real: {files}: {}", prefixes.len());
     prefixes
 }
