@@ -60,6 +60,17 @@ pub fn replay(network: DemoNetwork) -> Option<Box<dyn Replay>> {
     }
 }
 
+/// Text and link that the licence of a network's data wants on pages that show it (`data/README.md`).
+pub fn credits(network: DemoNetwork) -> &'static [(&'static str, &'static str)] {
+    match network {
+        DemoNetwork::Geant => &[
+            ("IP Geolocation by DB-IP", "https://db-ip.com"),
+            ("Topology by The Internet Topology Zoo (Knight et al. 2011), CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"),
+        ],
+        DemoNetwork::Auto | DemoNetwork::Off | DemoNetwork::Aws | DemoNetwork::Azure => &[],
+    }
+}
+
 /// Reads embedded data.
 fn embedded(kind: SourceKind, name: &str, bytes: &[u8], options: &Options) -> Observation {
     read(kind, &[Input { name, bytes }], options).expect("embedded data is valid: a test reads all of it")

@@ -1,7 +1,7 @@
 //! `altocast serve` alone is a live network.
 mod program;
 
-use program::{Server, run, text, wait_for};
+use program::{Server, request, run, text, wait_for};
 use std::collections::BTreeSet;
 
 #[test]
@@ -33,6 +33,10 @@ fn the_default_server_serves_a_network_and_answers_which_is_nearest() {
     let ranked = text(&ranked.stdout);
     let places: Vec<Option<usize>> = ["145.120.0.1", "193.204.0.1", "193.60.0.1"].iter().map(|address| ranked.find(address)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{ranked}");
+
+    // What the licence of the prefixes wants of a page that shows them.
+    let page = request(&server.public, "GET", "/", &[("accept", "text/html")], b"");
+    assert!(text(&page.body).contains("<a href=\"https://db-ip.com\">IP Geolocation by DB-IP</a>"));
 
     assert_eq!(server.admin("GET", "/readyz", "").status, 200);
     let sources = server.status()["sources"].clone();

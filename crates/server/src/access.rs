@@ -4,7 +4,7 @@
 //! the threat is a web page in the operator's browser: requests that come from another site's page are refused, and so are those
 //! whose `Host` is a name that somebody else may point at 127.0.0.1 (DNS rebinding).
 use crate::{Error, Options, admin::Token};
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{HeaderMap, Uri, header, uri::Authority};
 use std::{net::IpAddr, sync::Arc};
 
@@ -13,6 +13,7 @@ use std::{net::IpAddr, sync::Arc};
 pub(crate) struct Settings {
     public_url: ArcSwapOption<String>,
     token: ArcSwapOption<Token>,
+    credits: ArcSwap<Vec<(String, String)>>,
 }
 
 impl Settings {
@@ -21,6 +22,7 @@ impl Settings {
         let (url, token) = parse(options)?;
         self.public_url.store(url.map(Arc::new));
         self.token.store(token.map(Arc::new));
+        self.credits.store(Arc::new(options.credits.clone()));
         Ok(())
     }
 
@@ -31,6 +33,10 @@ impl Settings {
 
     pub(crate) fn public_url(&self) -> Option<Arc<String>> {
         self.public_url.load_full()
+    }
+
+    pub(crate) fn credits(&self) -> Arc<Vec<(String, String)>> {
+        self.credits.load_full()
     }
 
     pub(crate) fn token(&self) -> Option<Arc<Token>> {

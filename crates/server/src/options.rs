@@ -14,6 +14,8 @@ pub struct Options {
     pub tls: Option<TlsFiles>,
     /// What URIs in the directory begin with, `https://alto.example.net`; `None` builds them from each request.
     pub public_url: Option<String>,
+    /// Whose data is served: text and a link for each, at the end of the page for browsers.
+    pub credits: Vec<(String, String)>,
     /// Threads of the public listener; `None` is one for each core.
     pub workers: Option<usize>,
     /// Bounds.
@@ -31,6 +33,7 @@ impl Default for Options {
             admin_token: None,
             tls: None,
             public_url: None,
+            credits: Vec::new(),
             workers: None,
             limits: Limits::default(),
             queries: maps::guidance::Limits::default(),

@@ -135,7 +135,7 @@ impl Public {
         let page = if head.uri.path() == "/" { directory::page_for(&head.headers) } else { Page::Json };
         let make = || match page {
             Page::Json => directory::json(view, &base_url),
-            Page::Html => directory::html(view, &base_url),
+            Page::Html => directory::html(view, &base_url, &self.settings.credits()),
         };
         view.page(page, &base_url, 2 * self.limits.directories_max, make).answer(head)
     }

@@ -2,7 +2,9 @@
 use super::{
     Config,
     sections::{RuleSection, SourceSection},
+    setting::DemoNetwork,
 };
+use crate::demo;
 use maps::{
     compute::{MapsPolicy, Shape},
     partition::PartitionPolicy,
@@ -11,6 +13,16 @@ use maps::{
 use topology::sources::{Columns, Options, SourceKind, file::FileSource};
 
 impl Config {
+    /// Which demo network is served: `auto` decided.
+    pub fn demo_network(&self) -> DemoNetwork {
+        let nothing_else = self.maps.folder.is_none() && self.sources.is_empty();
+        match self.demo.network {
+            DemoNetwork::Auto if nothing_else => DemoNetwork::Geant,
+            DemoNetwork::Auto => DemoNetwork::Off,
+            chosen => chosen,
+        }
+    }
+
     /// For the server.
     pub fn server_options(&self) -> server::Options {
         let (it, default) = (&self.server, server::Options::default());
@@ -20,6 +32,7 @@ impl Config {
             admin_token: self.admin.token.clone(),
             tls: it.certificate.as_ref().zip(it.key.as_ref()).map(|(certificate, key)| server::TlsFiles::new(certificate, key)),
             public_url: it.public_url.clone(),
+            credits: demo::credits(self.demo_network()).iter().map(|(text, url)| ((*text).to_owned(), (*url).to_owned())).collect(),
             workers: it.workers,
             limits: server::Limits {
                 connections_max: it.connections_max,

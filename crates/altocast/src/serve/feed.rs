@@ -75,13 +75,12 @@ pub enum News {
 impl Plan {
     /// Of a configuration.
     pub fn of(config: &Config) -> Self {
-        let nothing_else = config.maps.folder.is_none() && config.sources.is_empty();
-        let demo = match config.demo.network {
-            DemoNetwork::Auto if nothing_else => DemoNetwork::Geant,
-            DemoNetwork::Auto => DemoNetwork::Off,
-            chosen => chosen,
-        };
-        Self { sources: config.sources.clone(), demo, interval: config.demo.interval_seconds.0, folder: config.maps.folder.clone() }
+        Self {
+            sources: config.sources.clone(),
+            demo: config.demo_network(),
+            interval: config.demo.interval_seconds.0,
+            folder: config.maps.folder.clone(),
+        }
     }
 
     /// Whether maps are computed at all (a folder alone brings its own).

@@ -29,8 +29,13 @@ impl Admin {
             })?
         };
         let existed = self.publisher.current().versions.contains_key(&id);
-        let commit = self.publisher.apply(vec![change], SystemTime::now(), query.confirmed()).map_err(|e| refuse(&e))?;
-        if request.method() == Method::DELETE {
+        let withdraw = request.method() == Method::DELETE;
+        let commit = self.publisher.apply(vec![change], SystemTime::now(), query.confirmed()).map_err(|e| match &e {
+            // The request has no document that could be wrong: something that depends on the resource is in its way.
+            Error::Refused(refusal) if withdraw => Answer::refused(StatusCode::CONFLICT, e.to_string(), &refusal.body),
+            _ => refuse(&e),
+        })?;
+        if withdraw {
             return Ok(Answer::empty(StatusCode::NO_CONTENT));
         }
         let version = &commit.snapshot.versions[&id];

@@ -58,7 +58,7 @@ pub(super) fn json(view: &View, base_url: &str) -> Representation {
     Representation::new(DIRECTORY, Varies::CodingAndType, tag.as_str(), body.into())
 }
 
-pub(super) fn html(view: &View, base_url: &str) -> Representation {
+pub(super) fn html(view: &View, base_url: &str, credits: &[(String, String)]) -> Representation {
     let directory = view.snapshot.guidance.directory(base_url);
     let mut rows = String::new();
     for (id, entry) in &directory.resources {
@@ -81,6 +81,10 @@ pub(super) fn html(view: &View, base_url: &str) -> Representation {
             escape(&costs.join(", "))
         );
     }
+    let mut thanks = String::new();
+    for (text, url) in credits {
+        let _ = writeln!(thanks, "<p><small><a href=\"{}\">{}</a></small>", escape(url), escape(text));
+    }
     let base = escape(base_url);
     let body = format!(
         r#"<!doctype html>
@@ -100,7 +104,7 @@ at what cost. Programs start at <a href="{base}/directory">{base}/directory</a>.
 <pre>curl {base}/directory
 altocast get --server {base}
 altocast rank --server {base} --src ADDRESS ADDRESS ADDRESS</pre>
-</html>
+{thanks}</html>
 "#
     );
     let tag = Tag::of_content(&[body.as_bytes()]);

@@ -47,6 +47,8 @@ fn publishing() {
     let history = served.admin("GET /v1/resources/cost-map/history HTTP/1.1", b"").json();
     assert_eq!((&history["oldest-seq"], &history["seq"]), (&json!(1), &json!(4)));
 
+    // A published cost map is in the way of its network map.
+    assert_eq!(served.admin("DELETE /v1/resources/my-default-network-map HTTP/1.1", b"").status, 409);
     assert_eq!(served.admin("DELETE /v1/resources/cost-map HTTP/1.1", b"").status, 204);
     assert_eq!(served.get("/resources/cost-map").status, 404);
     assert_eq!(served.admin("DELETE /v1/resources/cost-map HTTP/1.1", b"").status, 404);
