@@ -2,6 +2,7 @@
 //!
 //! [`Publisher`] takes changes, composes the next [`maps::guidance::Guidance`], gives each resource whose content changed its next
 //! [`Version`], and swaps one immutable [`Snapshot`]. Readers load the snapshot and never wait for a writer.
+mod chain;
 mod error;
 mod guard;
 mod limits;

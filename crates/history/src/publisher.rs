@@ -5,6 +5,7 @@
 //! change keeps its version; dependants are numbered after what they depend on.
 use crate::{
     Error, Guard, Held, Limits, Moved, Seq, Snapshot, Version, VersionInfo,
+    chain::Chain,
     patch::{self, Kind},
 };
 use alto::{
@@ -17,7 +18,7 @@ use maps::{
     guidance::{Guidance, Inputs, Published, Resource, Service},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
     time::SystemTime,
 };
@@ -112,8 +113,8 @@ struct State {
     files: BTreeMap<ResourceId, Tag>,
     /// Documents that are as their file says.
     from_file: BTreeSet<ResourceId>,
-    /// The versions of each resource, newest last; never empty.
-    chains: BTreeMap<ResourceId, VecDeque<VersionInfo>>,
+    /// The versions of each resource there ever was.
+    chains: BTreeMap<ResourceId, Chain>,
     held: Option<(Held, Option<Arc<Computed>>)>,
 }
 
@@ -150,7 +151,7 @@ impl Publisher {
 
     /// The versions remembered of a resource, oldest first; `None` when there never was one.
     pub fn history(&self, id: &ResourceId) -> Option<Vec<VersionInfo>> {
-        self.lock().chains.get(id).map(|chain| chain.iter().cloned().collect())
+        self.lock().chains.get(id).map(Chain::to_vec)
     }
 
     /// Changes how much may move unconfirmed.
@@ -209,7 +210,8 @@ impl Publisher {
             let version = match before.versions.get(resource.id()) {
                 Some(version) if version.tag == *resource.tag() && version.media_type == resource.media_type() => version.clone(),
                 _ => {
-                    let version = Arc::new(next_version(&state.chains, resource, now));
+                    let seq = state.chains.get(resource.id()).map_or(Seq(1), Chain::next);
+                    let version = Arc::new(Version::new(resource.id().clone(), seq, resource.render(), now));
                     changed.push(version.clone());
                     version
                 }
@@ -227,11 +229,7 @@ impl Publisher {
         // From here on nothing fails.
         let visible = !changed.is_empty() || !withdrawn.is_empty();
         for version in &changed {
-            let chain = state.chains.entry(version.resource.clone()).or_default();
-            chain.push_back(VersionInfo { seq: version.seq, tag: version.tag.clone(), at: now, bytes: version.body.len() });
-            if chain.len() > self.limits.versions_max {
-                chain.pop_front();
-            }
+            state.chains.entry(version.resource.clone()).or_default().push(version, self.limits.versions_max);
         }
         state.inputs = next.inputs;
         state.files = next.files;
@@ -269,12 +267,6 @@ impl Publisher {
         }
         Ok(())
     }
-}
-
-fn next_version(chains: &BTreeMap<ResourceId, VecDeque<VersionInfo>>, resource: &Resource, now: SystemTime) -> Version {
-    // A resource that was withdrawn and comes back goes on where it was: a number never means two contents.
-    let last = chains.get(resource.id()).and_then(|chain| chain.back()).map_or(0, |info| info.seq.0);
-    Version::new(resource.id().clone(), Seq(last + 1), resource.render(), now)
 }
 
 /// The inputs of a commit that may still be refused.

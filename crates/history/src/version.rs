@@ -1,7 +1,7 @@
 //! One content of one resource, and all of them at one instant.
 //!
-//! Invariant: the `seq` of a resource's versions are contiguous from 1, and two neighbours never have the same tag (a tag
-//! names content, RFC 7285 section 10.3).
+//! Invariant: the `seq` of a resource's versions are contiguous from 1, and two neighbours have the same tag (a tag
+//! names content, RFC 7285 section 10.3) only when the resource was withdrawn between them.
 use alto::id::{ResourceId, Tag};
 use bytes::Bytes;
 use maps::guidance::Guidance;
