@@ -35,6 +35,9 @@ pub struct Published {
     /// What followed in the same commit: cost maps, when their network map changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_changed: Vec<Published>,
+    /// What the server took and finds worth telling: addresses in no PID, PIDs without prefixes. One sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The languages of a change.

@@ -70,7 +70,7 @@ async fn publish(args: Args) -> anyhow::Result<ExitCode> {
         admin.patch(id, patch, text, confirmation).await
     } else {
         // Told here, with the file's name, rather than by the server. The text goes as it is.
-        let document = Document::parse(&text, None)
+        let document = Document::parse_draft(&text, None, &alto::Limits::default())
             .map_err(|error| anyhow::anyhow!("{file}: {}\nall that is wrong with it: altocast check {file}", Words(&error)))?;
         admin.put(id, document.media_type(), text, confirmation).await
     };
@@ -83,6 +83,9 @@ async fn publish(args: Args) -> anyhow::Result<ExitCode> {
     lines.extend(
         published.also_changed.iter().map(|also| format!("   with it {}  version {}  tag {}", also.resource_id, also.seq, also.tag)),
     );
+    for warning in &published.warnings {
+        eprintln!("{} {}", Paint::stderr().yellow("warning:"), terminal::safe(warning));
+    }
     say(&lines.join("\n"))
 }
 

@@ -10,6 +10,8 @@ use std::time::SystemTime;
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
+/// Warnings of one answer. 20: `altocast check` has them all.
+const WARNINGS_MAX: usize = 20;
 
 impl Admin {
     /// PUT, PATCH or DELETE of one resource.
@@ -40,7 +42,10 @@ impl Admin {
         }
         let version = &commit.snapshot.versions[&id];
         let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
-        let body = json!({ "resource-id": id, "seq": version.seq, "tag": version.tag, "also-changed": also(&commit, &[&id]) });
+        let mut body = json!({ "resource-id": id, "seq": version.seq, "tag": version.tag, "also-changed": also(&commit, &[&id]) });
+        if version.media_type == alto::media_type::NETWORK_MAP {
+            body["warnings"] = warnings(&version.body, &self.documents).into();
+        }
         Ok(Answer::json(status, &body).with(header::ETAG, &format!("\"{}\"", version.tag)))
     }
 
@@ -148,6 +153,14 @@ impl Admin {
         let commit = self.publisher.confirm_held(SystemTime::now()).map_err(|e| refuse(&e))?;
         Ok(Answer::json(StatusCode::OK, &json!({ "commit": commit.snapshot.commit, "also-changed": also(&commit, &[]) })))
     }
+}
+
+/// What is legal to publish, because a part of a map looks alike, and still not what clients expect of a whole one: RFC 7285 section 11.2.2
+/// wants every address in a PID.
+fn warnings(network_map: &[u8], limits: &alto::Limits) -> Vec<String> {
+    let problems = alto::check::check_within(network_map, Some(alto::media_type::NETWORK_MAP), &[], limits);
+    let worth = problems.into_iter().filter(|problem| problem.severity > alto::check::Severity::Note);
+    worth.take(WARNINGS_MAX).map(|problem| format!("{}: {} ({})", problem.pointer, problem.message, problem.rfc_section)).collect()
 }
 
 /// What changed beyond what was asked for: cost maps that followed their network map.

@@ -56,6 +56,20 @@ fn publishing() {
     assert_eq!(resources["resources"].as_array().unwrap().len(), 1);
 }
 
+/// RFC 7285 section 11.2.2: a map that leaves addresses out is taken, because filtered maps do, and said to be incomplete.
+#[test]
+fn incomplete_maps_are_taken_with_a_warning() {
+    let served = Served::new(options());
+    let put = |map: &str| {
+        let answer = served.admin("PUT /v1/resources/other HTTP/1.1\r\nContent-Type: application/alto-networkmap+json", map.as_bytes());
+        assert_eq!(answer.status / 100, 2, "{}", String::from_utf8_lossy(&answer.body));
+        answer.json()["warnings"].as_array().unwrap().clone()
+    };
+    let warnings = put(r#"{"meta": {}, "network-map": {"A": {"ipv4": ["192.0.2.0/24"], "ipv6": ["::/0"]}}}"#);
+    assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains("192.0.3.0 to 255.255.255.255"), "{warnings:?}");
+    assert_eq!(put(r#"{"meta": {}, "network-map": {"A": {"ipv4": ["0.0.0.0/0"], "ipv6": ["::/0"]}}}"#).len(), 0);
+}
+
 /// Requests of the public are seen in the metrics, with their resource, method, status and size.
 #[test]
 fn metrics() {
