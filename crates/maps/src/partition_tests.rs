@@ -1,3 +1,4 @@
+//! Partitions by each of the ways to make a PID, and the properties of what comes out.
 use super::*;
 use proptest::prelude::*;
 use std::time::UNIX_EPOCH;

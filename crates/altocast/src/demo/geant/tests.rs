@@ -1,3 +1,4 @@
+//! The replay held against the real network and against what the routers said.
 use super::{super::Step, *};
 use alto::id::Pid;
 use maps::compute::{Computed, MapsPolicy, compute};
