@@ -192,8 +192,8 @@ fn dispatch<H: Handler>(
         Step::Answer(Answer::Now(reply)) => {
             // The common case needs no task: the answer is ready and fits the window.
             match begin(&mut respond, reply) {
-                None => streams.ended(Ended::Finished),
-                Some((stream, rest)) => {
+                Begun::Ended(how) => streams.ended(how),
+                Begun::Waits(stream, rest) => {
                     let (active, time_max) = (Active::new(streams), listening.limits.stall_time_max);
                     tokio::spawn(async move { active.ended(send(stream, rest, time_max).await) });
                 }
@@ -237,13 +237,20 @@ async fn answer(mut respond: SendResponse<Bytes>, reply: impl Future<Output = Re
 
 async fn finish(mut respond: SendResponse<Bytes>, reply: Reply, time_max: Duration) -> Ended {
     match begin(&mut respond, reply) {
-        Some((stream, rest)) => send(stream, rest, time_max).await,
-        None => Ended::Finished,
+        Begun::Waits(stream, rest) => send(stream, rest, time_max).await,
+        Begun::Ended(how) => how,
     }
 }
 
-/// Sends the header and, if the window takes all of it, the body. What is left comes back.
-fn begin(respond: &mut SendResponse<Bytes>, reply: Reply) -> Option<(SendStream<Bytes>, Bytes)> {
+/// How far an answer came at once.
+enum Begun {
+    Ended(Ended),
+    /// The window does not take all of the body.
+    Waits(SendStream<Bytes>, Bytes),
+}
+
+/// Sends the header and, if the window takes all of it, the body.
+fn begin(respond: &mut SendResponse<Bytes>, reply: Reply) -> Begun {
     let (mut parts, body) = reply.into_parts();
     parts.version = Version::HTTP_2;
     // RFC 9113 section 8.2.2: such fields make the answer malformed.
@@ -251,16 +258,18 @@ fn begin(respond: &mut SendResponse<Bytes>, reply: Reply) -> Option<(SendStream<
     parts.headers.remove(TRANSFER_ENCODING);
     parts.headers.insert(DATE, date());
     // An error means that the client reset the stream or left: there is nobody to tell.
-    let mut stream = respond.send_response(Response::from_parts(parts, ()), body.is_empty()).ok()?;
+    let Ok(mut stream) = respond.send_response(Response::from_parts(parts, ()), body.is_empty()) else {
+        return Begun::Ended(Ended::Reset);
+    };
     if body.is_empty() {
-        return None;
+        return Begun::Ended(Ended::Finished);
     }
     stream.reserve_capacity(body.len());
     if stream.capacity() < body.len() {
-        return Some((stream, body));
+        return Begun::Waits(stream, body);
     }
-    let _ = stream.send_data(body, true);
-    None
+    let sent = stream.send_data(body, true);
+    Begun::Ended(if sent.is_ok() { Ended::Finished } else { Ended::Reset })
 }
 
 /// Sends the rest as the window opens.

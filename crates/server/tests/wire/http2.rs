@@ -204,6 +204,31 @@ fn rapid_resets_end_the_connection() {
     });
 }
 
+/// The same of requests whose bodies nobody wants.
+#[test]
+fn resets_of_refused_bodies_count() {
+    let limits = Limits { resets_max: 10, discard_pause_max: Duration::from_secs(60), ..Limits::default() };
+    let served = Served::new(Options { limits, ..options() });
+    run(async {
+        let (mut send, connection) = connect(served.public, &Builder::new()).await;
+        let post = || Request::post("http://a/nothing").body(()).unwrap();
+        for _ in 0..100 {
+            let Ok(ready) = send.clone().ready().await else { break };
+            send = ready;
+            let (Ok(mut one), Ok(mut two)) = (send.send_request(post(), false), send.send_request(post(), false)) else { break };
+            // Answered after those two were taken, and one that is let finish: of each three requests, one too many is reset.
+            let Ok((response, _)) = send.send_request(get("/directory"), true) else { break };
+            if response.await.is_err() {
+                break;
+            }
+            one.1.send_reset(Reason::CANCEL);
+            two.1.send_reset(Reason::CANCEL);
+        }
+        let error = connection.await.unwrap().unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM));
+    });
+}
+
 /// A header list over the bound is refused, and not kept.
 #[test]
 fn headers_have_a_bound() {
