@@ -1,8 +1,8 @@
 //! The admin listener: publishing, and who may.
-use crate::served::{COST_MAP, NETWORK_MAP, Served, options, publisher};
+use crate::served::{COST_MAP, Client, NETWORK_MAP, Served, options, publisher};
 use serde_json::json;
 use server::{Limits, Options, SourceReport, SourceStatus};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 const MERGE: &str = "Content-Type: application/merge-patch+json";
 
@@ -119,7 +119,7 @@ fn web_pages_of_other_sites_are_kept_out() {
     let answer = served.admin("POST /v1/guard/confirm HTTP/1.1\r\nOrigin: https://evil.example", b"");
     assert_eq!(answer.status, 403);
     assert_eq!(served.admin("POST /v1/guard/confirm HTTP/1.1", b"").status, 404, "nothing is held");
-    let answer = crate::served::Client::connect(served.admin).ask("GET /v1/status HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    let answer = Client::connect(served.admin).ask("GET /v1/status HTTP/1.1\r\nHost: evil.example\r\n\r\n");
     assert_eq!(answer.status, 403);
 }
 
@@ -185,4 +185,42 @@ fn sources_are_reported() {
     assert!(status["troubles"][0].as_str().unwrap().contains("lab"));
     let text = String::from_utf8(served.admin("GET /metrics HTTP/1.1", b"").body).unwrap();
     assert!(text.contains("alto_source_trouble{source=\"lab\",kind=\"frr-ospf\"} 1"), "{text}");
+}
+
+/// Sources that say nothing until they are let to.
+struct Waiting {
+    asked: mpsc::Sender<()>,
+    held: Mutex<mpsc::Receiver<()>>,
+}
+
+impl SourceReport for Waiting {
+    fn sources(&self) -> Vec<SourceStatus> {
+        let _ = self.asked.send(());
+        let _ = self.held.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        Vec::new()
+    }
+}
+
+/// However many requests wait for something.
+#[test]
+fn health_waits_for_nothing() {
+    let limits = Limits { queries_at_once: 1, ..Limits::default() };
+    let (asked, were_asked) = mpsc::channel();
+    let (release, held) = mpsc::channel();
+    let sources = Waiting { asked, held: Mutex::new(held) };
+    let served = Served::with(Options { limits, ..options() }, publisher(), Arc::new(sources));
+    let mut waiting = Vec::new();
+    // One for each thread that answers operators.
+    for _ in 0..3 {
+        let mut client = Client::connect(served.admin);
+        client.write(format!("GET /v1/status HTTP/1.1\r\nHost: {}\r\n\r\n", served.admin).as_bytes());
+        were_asked.recv().unwrap();
+        waiting.push(client);
+    }
+    assert_eq!(served.admin("GET /healthz HTTP/1.1", b"").status, 200);
+    assert_eq!(served.admin("GET /readyz HTTP/1.1", b"").status, 200);
+    drop(release);
+    for mut client in waiting {
+        assert_eq!(client.answer().status, 200);
+    }
 }
