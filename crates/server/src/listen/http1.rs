@@ -35,14 +35,21 @@ where
         let listening = listening.clone();
         async move {
             let (head, mut body) = request.into_parts();
-            let (mut reply, unread) = match listening.handler.head(&head, &peer) {
-                Step::Answer(answer) => (settle(answer).await, !body.is_end_stream()),
+            let (mut reply, whole) = match listening.handler.head(&head, &peer) {
+                Step::Answer(answer) => {
+                    let reply = settle(answer).await;
+                    (reply, body.is_end_stream() || discard(&head, &mut body, &listening).await)
+                }
                 Step::Body { bytes_max, then } => match read(&head, &mut body, bytes_max, &listening).await {
-                    Ok(body) => (settle(then(body)).await, false),
-                    Err(refusal) => (listening.handler.refuse(&head, &peer, refusal), true),
+                    Ok(body) => (settle(then(body)).await, true),
+                    Err(refusal) => {
+                        // Where a malformed body ends, nobody knows.
+                        let whole = refusal != Refusal::Malformed && discard(&head, &mut body, &listening).await;
+                        (listening.handler.refuse(&head, &peer, refusal), whole)
+                    }
                 },
             };
-            if unread && !discard(&head, &mut body, &listening).await {
+            if !whole {
                 // What is left of the body would be taken for the next request.
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

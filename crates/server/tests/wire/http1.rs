@@ -313,7 +313,11 @@ fn bodies_have_a_bound() {
     // Not chunks at all.
     let mut client = served.connect();
     client.write(format!("{head}Transfer-Encoding: chunked\r\n\r\nnonsense\r\n").as_bytes());
-    client.answer().error(400, "E_SYNTAX");
+    let answer = client.answer();
+    answer.error(400, "E_SYNTAX");
+    // RFC 9112 section 9.6: who closes says so.
+    assert_eq!(answer.field("connection"), "close");
+    assert!(client.closed());
 }
 
 /// RFC 9112 section 9.6: who reads only when it has written sees why it was refused, and may go on.
