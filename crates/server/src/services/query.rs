@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 
 /// Answers that may be larger are computed in another thread. 128 KiB: some 300 microseconds.
 const IN_PLACE_ANSWER_BYTES_MAX: usize = 128 << 10;
-/// Endpoint queries that are larger are. 4 KiB: at most 16,000 pairs of endpoints, a millisecond.
+/// So are queries that are larger themselves. 4 KiB: at most 16,000 pairs of endpoints, a millisecond; to read 4 MiB takes twenty.
 const IN_PLACE_REQUEST_BYTES_MAX: usize = 4 << 10;
 /// Answers that are smaller are not coded. 16 KiB: they cross any line in a moment, and coding them costs more than computing them.
 const CODED_BYTES_MIN: usize = 16 << 10;
@@ -97,8 +97,9 @@ impl Public {
         // The newest maps, not those from before the body was sent.
         let view = self.views.current();
         let small = match view.entry(asked.id.as_str()).map(|(_, kind)| kind) {
-            Some(Kind::Query { answer_bytes: Some(bytes), .. }) => *bytes <= IN_PLACE_ANSWER_BYTES_MAX,
-            Some(Kind::Query { answer_bytes: None, .. }) => asked.body.len() <= IN_PLACE_REQUEST_BYTES_MAX,
+            Some(Kind::Query { answer_bytes, .. }) => {
+                asked.body.len() <= IN_PLACE_REQUEST_BYTES_MAX && answer_bytes.is_none_or(|bytes| bytes <= IN_PLACE_ANSWER_BYTES_MAX)
+            }
             Some(Kind::Ready(_)) | None => true,
         };
         drop(view);

@@ -320,6 +320,17 @@ fn bodies_have_a_bound() {
     assert!(client.closed());
 }
 
+/// A worker only reads what it has read in a moment: a long query of a small map goes to the threads that compute, too.
+#[test]
+fn long_queries_do_not_hold_a_worker() {
+    let limits = Limits { queries_waiting_max: 0, ..Limits::default() };
+    let served = Served::new(Options { limits, ..options() });
+    let ask = |body: &[u8]| served.post("/resources/filtered-cost-map", media_type::COST_MAP_FILTER, body);
+    assert_eq!(ask(COST_FILTER).status, 200);
+    let long = [COST_FILTER, &vec![b' '; 5 << 10]].concat();
+    ask(&long).error(503, "E_SYNTAX");
+}
+
 /// RFC 9112 section 9.6: who reads only when it has written sees why it was refused, and may go on.
 #[test]
 fn a_refused_body_is_read_to_its_end() {
