@@ -36,7 +36,11 @@ fn the_default_server_serves_a_network_and_answers_which_is_nearest() {
 
     // What the licence of the prefixes wants of a page that shows them.
     let page = request(&server.public, "GET", "/", &[("accept", "text/html")], b"");
-    assert!(text(&page.body).contains("<a href=\"https://db-ip.com\">IP Geolocation by DB-IP</a>"));
+    let page = text(&page.body);
+    assert!(page.contains("<a href=\"https://db-ip.com\">IP Geolocation by DB-IP</a>"));
+    // A row for every PID that has costs; its own cost is 0.
+    assert_eq!(page.matches("<tr><th>").count(), 40 + 2, "beside the headings of two tables");
+    assert!(page.contains("\n<tr><th>AT<td>0<td class="), "{page}");
 
     assert_eq!(server.admin("GET", "/readyz", "").status, 200);
     let sources = server.status()["sources"].clone();

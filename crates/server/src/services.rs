@@ -1,5 +1,6 @@
 //! The public listener: request -> answer (RFC 7285 sections 8 to 11).
 mod directory;
+mod page;
 mod query;
 
 use crate::{
@@ -135,7 +136,7 @@ impl Public {
         let page = if head.uri.path() == "/" { directory::page_for(&head.headers) } else { Page::Json };
         let make = || match page {
             Page::Json => directory::json(view, &base_url),
-            Page::Html => directory::html(view, &base_url, &self.settings.credits()),
+            Page::Html => page::html(view, &base_url, &self.settings.credits()),
         };
         view.page(page, &base_url, 2 * self.limits.directories_max, make).answer(head)
     }
