@@ -84,6 +84,24 @@ fn get_prints_tables_for_people_and_documents_for_programs() {
     assert_eq!(server.run(&["get", "cost-map-routingcost", "--constraint", "below 3"]).0, 2);
 }
 
+/// An option that a resource has no use for is not passed over: what came would look like an answer to it.
+#[test]
+fn get_refuses_what_a_resource_cannot_answer() {
+    let server = Server::start(&[]);
+    for (arguments, want) in [
+        (&["cost-map-routingcost", "--metric", "hopcount"][..], "cost-map-routingcost has no hopcount"),
+        (&["network-map", "--ordinal"], "are for costs; network-map has none"),
+        (&["network-map", "--property", "pid"], "--property is for endpoint properties"),
+        (&["endpoint-cost", "--pid", "DE"], "endpoint-cost wants addresses"),
+    ] {
+        let (code, out, error) = server.run(&[&["get"], arguments].concat());
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(error.contains(want), "{error}");
+    }
+    let ranks = server.json(&["get", "cost-map-routingcost", "--ordinal", "--json"]);
+    assert_eq!(ranks["meta"]["cost-type"]["cost-mode"], "ordinal");
+}
+
 #[test]
 fn endpoint_services_take_bare_addresses() {
     let server = Server::start(&[]);

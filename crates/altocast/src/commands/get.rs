@@ -176,11 +176,17 @@ impl Args {
 
     fn question(&self, offer: &Offer) -> Result<Question, Wrong> {
         let id = &offer.id;
+        if let Some(message) = self.misplaced(offer) {
+            return Err(Wrong::Usage(message));
+        }
         match offer.service() {
             Service::NetworkMap if !self.filters() => Ok(Question::Whole),
             Service::NetworkMap => Ok(Question::NetworkMap(id.clone(), self.network_filter()?)),
             Service::FilteredNetworkMap => Ok(Question::NetworkMap(used_by(offer)?, self.network_filter()?)),
-            Service::CostMap if !self.filters() => Ok(Question::Whole),
+            // Ranks of a map of numbers are made by the filter service.
+            Service::CostMap if !self.filters() && (!self.ordinal || offer.cost_types.iter().any(|it| it.mode == Mode::Ordinal)) => {
+                Ok(Question::Whole)
+            }
             Service::CostMap => Ok(Question::CostMap(used_by(offer)?, self.cost_filter(offer)?)),
             Service::FilteredCostMap => Ok(Question::CostMap(used_by(offer)?, self.cost_filter(offer)?)),
             Service::EndpointCost => {
@@ -208,9 +214,31 @@ impl Args {
         }
     }
 
+    /// What was given and means nothing for this resource: an answer to another question would look like one to this.
+    fn misplaced(&self, offer: &Offer) -> Option<String> {
+        let (id, service) = (&offer.id, offer.service());
+        let costs = matches!(service, Service::CostMap | Service::FilteredCostMap | Service::EndpointCost);
+        if !costs && (!self.metric.is_empty() || self.ordinal || !self.constraint.is_empty()) {
+            return Some(format!("--metric, --ordinal and --constraint are for costs; {id} has none"));
+        }
+        if !self.property.is_empty() && service != Service::EndpointProperties {
+            return Some(format!("--property is for endpoint properties; {id} has none"));
+        }
+        if !self.pid.is_empty() && matches!(service, Service::EndpointCost | Service::EndpointProperties) {
+            return Some(format!("--pid is for network maps and cost maps; {id} wants addresses: --src ADDR, --dst ADDR"));
+        }
+        let had = |metric: &Metric| offer.cost_types.iter().any(|cost_type| cost_type.metric == *metric);
+        if service == Service::CostMap
+            && let Some(metric) = self.metric.iter().find(|metric| !had(metric))
+        {
+            return Some(format!("{id} has no {metric}; altocast get lists the cost map of each metric"));
+        }
+        None
+    }
+
     fn network_filter(&self) -> Result<network_map::Filter, Wrong> {
-        if !(self.src.is_empty() && self.dst.is_empty() && self.constraint.is_empty()) {
-            return Err(Wrong::Usage("a network map is filtered by --pid; --src, --dst and --constraint are for costs".into()));
+        if !(self.src.is_empty() && self.dst.is_empty()) {
+            return Err(Wrong::Usage("a network map is filtered by --pid; --src and --dst are for costs".into()));
         }
         Ok(network_map::Filter { pids: once(&self.pid), address_types: Vec::new() })
     }
@@ -242,7 +270,10 @@ impl Args {
         let default = || {
             let of_mode = || offer.cost_types.iter().filter(|cost_type| cost_type.mode == mode);
             let usual = of_mode().find(|cost_type| cost_type.metric.as_str() == alto::cost::ROUTINGCOST);
-            usual.or_else(|| of_mode().next()).or(offer.cost_types.first()).cloned()
+            // A service that announces numbers alone may still rank them; it says so when it does not.
+            let first =
+                || offer.cost_types.first().map(|first| CostType { mode: if self.ordinal { mode } else { first.mode }, ..first.clone() });
+            usual.or_else(|| of_mode().next()).cloned().or_else(first)
         };
         let cost_type = cost_types.into_iter().next().or_else(default);
         let cost_type = cost_type.ok_or_else(|| Wrong::Usage(format!("{} names no cost type; choose one with --metric", offer.id)))?;
