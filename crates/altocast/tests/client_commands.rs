@@ -151,6 +151,16 @@ fn rank_orders_and_explains() {
 }
 
 #[test]
+fn rank_explains_that_there_is_no_cost() {
+    let server = Server::start(&[]);
+    let (code, out, error) = server.run(&["rank", "--src", &server.address_in("DE"), "192.0.2.1", "priv:x", "--explain", "-v"]);
+    assert_eq!(code, 1, "{error}");
+    assert!(out.contains("192.0.2.1 is in PID default by 0.0.0.0/0"), "{out}");
+    assert!(out.contains("no path DE → default: one of the two is behind no known router"), "{out}");
+    assert!(out.ends_with("└─ priv:x is in no PID of the network map\n"), "{out}");
+}
+
+#[test]
 fn http2_is_spoken_on_request() {
     let server = Server::start(&[]);
     assert_eq!(server.run(&["get", "network-map", "--http2", "--json"]).1, server.run(&["get", "network-map", "--json"]).1);

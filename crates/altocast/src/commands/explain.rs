@@ -3,7 +3,7 @@
 //! Units: the metric's own. For a metric of widths (bandwidths, throughput) the running total is the least so far, for others the sum.
 use super::view;
 use crate::terminal::{Align, Paint, Table, safe};
-use alto::cost::CostType;
+use alto::cost::{CostType, Metric};
 use client::{Explanation, Leg, Provenance, prefers_high};
 use std::{
     io::{self, Write},
@@ -37,6 +37,12 @@ pub fn print(out: &mut impl Write, paint: Paint, e: &Explanation, from: &str, to
     last(out, paint, &format!("total {total}"))
 }
 
+/// Writes that one end is in no PID, so that nothing could have a cost.
+pub fn print_no_pid(out: &mut impl Write, paint: Paint, metric: &Metric, to: &str, outside: &str) -> io::Result<()> {
+    writeln!(out, "{}  {metric} no cost", paint.bold(&safe(to)))?;
+    last(out, paint, &format!("{} is in no PID of the network map", safe(outside)))
+}
+
 fn leg_lines(out: &mut impl Write, paint: Paint, e: &Explanation, leg: &Leg, now: SystemTime) -> io::Result<()> {
     let way = format!("{} → {}", safe(&leg.source), safe(&leg.destination));
     let what = match leg.basis.as_str() {
@@ -53,8 +59,8 @@ fn leg_lines(out: &mut impl Write, paint: Paint, e: &Explanation, leg: &Leg, now
             format!("path of {hops}{note}: {}", paint.cyan(&leg.routers.iter().map(|router| safe(router)).collect::<Vec<_>>().join(" → ")))
         }
         "inside" => format!("both ends are inside PID {}: {}", safe(&leg.source), amount(leg.cost)),
-        "no-path" => format!("there is no path {way}"),
-        "no-router" => format!("one of {way} is behind no router that is known"),
+        "no-path" => format!("no path {way}"),
+        "no-router" => format!("no path {way}: one of the two is behind no known router"),
         other => format!("{way}: {} ({})", amount(leg.cost), safe(other)),
     };
     branch(out, paint, &what)?;

@@ -34,7 +34,7 @@ pub struct Args {
     /// What to rank by
     #[arg(long, value_name = "METRIC", default_value = alto::cost::ROUTINGCOST)]
     pub metric: Metric,
-    /// Show why the best has its cost: PIDs, path, each link's part, policy, sources (asks the admin listener)
+    /// Show why the best has its cost, or why there is none: PIDs, path, each link's part, policy, sources (asks the admin listener)
     #[arg(long)]
     pub explain: bool,
     /// With --explain: explain every destination
@@ -92,14 +92,40 @@ async fn rank(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn explanations(args: &Args, ranking: &Ranking) -> anyhow::Result<Vec<Explanation>> {
+/// Why: in the order of the ranking, then of what has no cost.
+type Explanations = Vec<(Address, Explained)>;
+
+/// An endpoint in no PID has nothing to explain but that.
+enum Explained {
+    Cost(Box<Explanation>),
+    NoPid(String),
+}
+
+async fn explanations(args: &Args, ranking: &Ranking) -> anyhow::Result<Explanations> {
     let admin = args.server.transport.admin(&args.admin).map_err(explained_admin)?;
-    let wanted = if args.verbose { ranking.ranked.len() } else { 1 };
+    let all = ranking.ranked.iter().map(|one| &one.destination).chain(&ranking.unranked);
+    let wanted = if args.verbose { usize::MAX } else { 1 };
     let mut explanations = Vec::new();
-    for one in ranking.ranked.iter().take(wanted) {
-        explanations.push(admin.explain(&args.src.address, &one.destination, &args.metric).await.map_err(explained_admin)?);
+    for destination in all.take(wanted) {
+        let explained = match admin.explain(&args.src.address, destination, &args.metric).await {
+            Ok(explanation) => Explained::Cost(Box::new(explanation)),
+            Err(error) => match outside(&error) {
+                Some("src") => Explained::NoPid(args.src.address.to_string()),
+                Some("dst") => Explained::NoPid(destination.to_string()),
+                _ => return Err(explained_admin(error)),
+            },
+        };
+        explanations.push((destination.clone(), explained));
     }
     Ok(explanations)
+}
+
+/// Which end the server found in no PID.
+fn outside(error: &client::Error) -> Option<&str> {
+    match error {
+        client::Error::Refused { error, .. } => error.field.as_deref(),
+        _ => None,
+    }
 }
 
 /// Places in the ranking: equal costs share one, the next has the place it would have had anyway (1, 1, 3).
@@ -112,23 +138,33 @@ fn places(ranked: &[Ranked]) -> Vec<usize> {
     places
 }
 
-fn json(ranking: &Ranking, explanations: &[Explanation]) -> serde_json::Value {
+fn json(ranking: &Ranking, explanations: &[(Address, Explained)]) -> serde_json::Value {
+    let why = |explained: &Explained| match explained {
+        Explained::Cost(explanation) => serde_json::to_value(explanation).unwrap_or_default(),
+        Explained::NoPid(endpoint) => serde_json::json!({ "in-no-pid": endpoint }),
+    };
     let ranked = places(&ranking.ranked).into_iter().zip(&ranking.ranked).enumerate().map(|(at, (place, one))| {
         // Costs that are whole are written as the wire has them, without a fraction.
         let cost =
             if one.cost.fract() == 0.0 && one.cost < 9e15 { serde_json::json!(one.cost as u64) } else { serde_json::json!(one.cost) };
         let mut entry = serde_json::json!({ "rank": place, "endpoint": one.destination, "cost": cost });
-        if let Some(explanation) = explanations.get(at) {
-            entry["explanation"] = serde_json::to_value(explanation).unwrap_or_default();
+        if let Some((_, explained)) = explanations.get(at) {
+            entry["explanation"] = why(explained);
         }
         entry
     });
-    serde_json::json!({
+    let mut text = serde_json::json!({
         "source": ranking.source,
         "cost-type": { "cost-mode": ranking.cost_type.mode, "cost-metric": ranking.cost_type.metric },
         "ranking": ranked.collect::<Vec<_>>(),
         "unranked": ranking.unranked,
-    })
+    });
+    let rest = explanations.iter().skip(ranking.ranked.len());
+    let rest: serde_json::Map<_, _> = rest.map(|(address, explained)| (address.to_string(), why(explained))).collect();
+    if !rest.is_empty() {
+        text["unranked-explanations"] = rest.into();
+    }
+    text
 }
 
 fn print(
@@ -137,7 +173,7 @@ fn print(
     source: &str,
     ranking: &Ranking,
     names: &HashMap<&Address, &str>,
-    explanations: &[Explanation],
+    explanations: &[(Address, Explained)],
     now: SystemTime,
 ) -> io::Result<()> {
     let name = |address: &Address| names.get(address).map_or_else(|| address.to_string(), |text| (*text).to_owned());
@@ -166,10 +202,18 @@ fn print(
             paint.dim(&format!("worked out here from {network_map} and {cost_map}: the server has no endpoint cost service"))
         )?;
     }
-    for (explanation, one) in explanations.iter().zip(&ranking.ranked) {
+    for (at, (destination, explained)) in explanations.iter().enumerate() {
         writeln!(out)?;
-        explain::print(out, paint, explanation, source, &name(&one.destination), now)?;
-        if explanation.total != Some(one.cost) && ranking.cost_type.mode == Mode::Numerical {
+        let explanation = match explained {
+            Explained::Cost(explanation) => explanation,
+            Explained::NoPid(endpoint) => {
+                let endpoint = if *endpoint == ranking.source.to_string() { source.to_owned() } else { name(destination) };
+                explain::print_no_pid(out, paint, &ranking.cost_type.metric, &name(destination), &endpoint)?;
+                continue;
+            }
+        };
+        explain::print(out, paint, explanation, source, &name(destination), now)?;
+        if explanation.total != ranking.ranked.get(at).map(|one| one.cost) && ranking.cost_type.mode == Mode::Numerical {
             writeln!(out, "{}", paint.yellow("the maps changed between the ranking and this explanation"))?;
         }
     }
