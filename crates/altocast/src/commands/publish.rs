@@ -26,7 +26,7 @@ pub struct Args {
     /// FILE is a JSON patch (RFC 6902)
     #[arg(long, conflicts_with = "delete")]
     pub json_patch: bool,
-    /// Withdraw the resource
+    /// Withdraw the resource; a computed one stays away, with the cost maps over it, until it is published or the server restarts
     #[arg(long)]
     pub delete: bool,
     /// Publish even when the change guard refuses, because so many prefixes change their PID
@@ -105,7 +105,9 @@ fn refused(error: client::Error, id: &ResourceId) -> anyhow::Error {
             anyhow::anyhow!("there is no resource {id}; altocast get shows what there is")
         }
         client::Error::Refused { error: body, said, .. } => {
-            anyhow::anyhow!("the server refused {id}: {}", said.clone().unwrap_or_else(|| Words(body).to_string()))
+            let why = said.clone().unwrap_or_else(|| Words(body).to_string());
+            let why = why.strip_prefix(&format!("{id}: ")).unwrap_or(&why);
+            anyhow::anyhow!("the server refused {id}: {why}")
         }
         _ => explained_admin(error),
     }

@@ -96,7 +96,11 @@ fn advised(error: client::Error, advice: &str) -> anyhow::Error {
         client::Error::Tls { source, .. } if source.to_string().contains("UnknownIssuer") => {
             anyhow::anyhow!("{error}\nthe certificate is of an authority that is not trusted here: name it with --cacert FILE")
         }
-        _ => error.into(),
+        client::Error::Tls { source, .. } if source.to_string().contains("InvalidContentType") => {
+            anyhow::anyhow!("{error}\nit speaks no TLS there: does its URL begin with http://?")
+        }
+        // Its words have those of its source in them: the chain would say them again.
+        _ => anyhow::anyhow!("{error}"),
     }
 }
 
