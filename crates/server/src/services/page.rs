@@ -19,6 +19,11 @@ use std::{
 /// A picture of more rows and columns is too wide to look at, and 64 × 64 are 100 kB already.
 const PIDS_SHOWN_MAX: usize = 64;
 
+/// Of more PIDs it is not even asked who has costs, and of a PID no more prefixes are looked at: whoever calls us by a new name has a page
+/// made, which must stay cheap.
+const PIDS_SEARCHED_MAX: usize = 4 * PIDS_SHOWN_MAX;
+const PREFIXES_SEARCHED_MAX: usize = 256;
+
 /// Shades of the picture, from what costs nothing to the dearest.
 const SHADES: usize = 8;
 
@@ -77,7 +82,7 @@ pub(super) fn html(view: &View, base_url: &str, credits: &[(String, String)]) ->
     Representation::new(HTML, Varies::CodingAndType, tag.as_str(), body.into_bytes().into())
 }
 
-/// The costs to show of a network, and between whom there are any.
+/// The costs to show of a network, and between whom there are any: nobody when there are too many to look.
 struct Costs<'g> {
     view: &'g CostView,
     rows: Vec<usize>,
@@ -94,6 +99,9 @@ impl<'g> Costs<'g> {
         let view = over.min_by_key(|view| view.cost_type.metric.as_str() != ROUTINGCOST)?;
         let table = &*view.table;
         let columns = table.destinations.len();
+        if table.sources.len().max(columns) > PIDS_SEARCHED_MAX {
+            return Some(Self { view, rows: Vec::new(), columns: Vec::new() });
+        }
         let rows: Vec<usize> = (0..table.sources.len()).filter(|row| (0..columns).any(|column| !table.at(*row, column).is_nan())).collect();
         let columns = (0..columns).filter(|column| rows.iter().any(|row| !table.at(*row, *column).is_nan())).collect();
         Some(Self { view, rows, columns })
@@ -147,7 +155,7 @@ impl<'g> Costs<'g> {
         for row in &self.rows {
             let Some(group) = network.map().pids.get(&self.view.table.sources[*row]) else { continue };
             // The first of a shortest prefix is the least likely to be in another PID by a longer one.
-            let usable = group.ipv4.iter().filter(|prefix| (8..=30).contains(&prefix.length()));
+            let usable = group.ipv4.iter().take(PREFIXES_SEARCHED_MAX).filter(|prefix| (8..=30).contains(&prefix.length()));
             if let Some(prefix) = usable.min_by_key(|prefix| prefix.length())
                 && let IpAddr::V4(first) = prefix.address()
             {
