@@ -180,6 +180,9 @@ fn greet(args: &Args, config: &Config, server: &Server, accepted: &Accepted) -> 
     for url in &public {
         text += &format!("  public  {url}/directory\n");
     }
+    if let Some(url) = public.first() {
+        text += &format!("  page    {url}/\n");
+    }
     if let Some(url) = &admin {
         text += &format!("  admin   {url}/v1/status\n");
     }

@@ -153,11 +153,19 @@ fn people_get_a_start_message_and_programs_json_log_lines() {
         .spawn()
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
-    let message: Vec<String> = lines.by_ref().map(Result::unwrap).skip_while(|line| !line.starts_with("altocast ")).take(7).collect();
+    let message: Vec<String> = lines.by_ref().map(Result::unwrap).skip_while(|line| !line.starts_with("altocast ")).take(8).collect();
     child.kill().unwrap();
     child.wait().unwrap();
     let message = message.join("\n");
-    for word in ["GÉANT", "  public  http://127.0.0.1:", "/directory", "  admin   http://127.0.0.1:", "altocast rank --src", "--explain"] {
+    for word in [
+        "GÉANT",
+        "  public  http://127.0.0.1:",
+        "/directory",
+        "  page    http://127.0.0.1:",
+        "  admin   http://127.0.0.1:",
+        "altocast rank --src",
+        "--explain",
+    ] {
         assert!(message.contains(word), "{word} in {message}");
     }
 
