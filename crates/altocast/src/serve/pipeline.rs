@@ -215,12 +215,15 @@ impl Pipeline {
                 let resources = commit.changed.len();
                 match (news.is_empty(), resources) {
                     (true, 0) => debug!("{label}: no change"),
+                    // Against maps that were held, or where published documents stand in place of computed ones.
+                    (false, 0) => info!(commit = commit.snapshot.commit, "{label}: {news}; what is served stays as published"),
                     (true, _) => info!(commit = commit.snapshot.commit, resources, "{label}: new versions"),
                     (false, _) => info!(commit = commit.snapshot.commit, resources, "{label}: {news}"),
                 }
             }
             Err(why @ history::Error::Guarded(_)) => {
-                self.report.trouble("maps", Some(format!("held back by the change guard: {why}")));
+                // Status asks the guard itself, which also knows when somebody confirmed.
+                self.report.trouble("maps", None);
                 warn!("{label}: held back by the change guard: {why}; `POST /v1/guard/confirm` on the admin listener lets it through");
             }
             Err(why) => {
@@ -277,14 +280,29 @@ impl Pipeline {
         let policy = Arc::new(config.maps_policy());
         let settle = config.maps.settle_seconds.0;
         if let Some(live) = self.live.as_mut().filter(|live| live.plan == plan) {
-            let outcome = live.set_policy(policy, &self.publisher);
-            if let Ok(news) = &outcome {
+            let now = SystemTime::now();
+            let accepted = live.set_policy(policy.clone(), now).and_then(|made| {
+                let published = match made {
+                    None => None,
+                    Some((news, computed)) => match self.publisher.apply(vec![Change::Computed(Some(computed.clone()))], now, false) {
+                        // Held maps are those of the new configuration: refusing it would let a confirmation publish what nobody computes any more.
+                        outcome @ (Ok(_) | Err(history::Error::Guarded(_))) => {
+                            live.computed = Some(computed);
+                            Some((news, outcome))
+                        }
+                        Err(why) => return Err(why.to_string()),
+                    },
+                };
+                live.policy = policy;
                 live.settle = settle;
-                if let Some((news, outcome)) = news {
-                    info!(resources = outcome.changed.len(), "configuration: {news}");
+                Ok((published, Accepted { broken: Vec::new(), anything: true, demo: live.feeds.demo.clone() }))
+            });
+            let accepted = accepted.map(|(published, accepted)| {
+                if let Some((news, outcome)) = published {
+                    self.published("configuration", &news, outcome);
                 }
-            }
-            let accepted = outcome.map(|_| Accepted { broken: Vec::new(), anything: true, demo: live.feeds.demo.clone() });
+                accepted
+            });
             // Whoever asked may be gone.
             let _ = answer.send(accepted);
             return;

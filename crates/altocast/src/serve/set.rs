@@ -162,20 +162,15 @@ impl Set {
         self.fuser.observe(source, seen, at);
     }
 
-    /// Another policy for the same feeds; on error everything is as before.
-    pub fn set_policy(&mut self, policy: Arc<MapsPolicy>, publisher: &Publisher) -> Result<Option<(String, Commit)>, String> {
+    /// Another policy for the same feeds: what to publish and what is new in it; on error everything is as before.
+    pub fn set_policy(&mut self, policy: Arc<MapsPolicy>, now: SystemTime) -> Result<Option<(String, Arc<Computed>)>, String> {
         if *self.policy == *policy || !self.plan.computes() {
             self.policy = policy;
             return Ok(None);
         }
-        let now = SystemTime::now();
-        let computed = compute(self.fuser.graph(now), policy.clone(), self.computed.as_deref())?;
-        let computed = Arc::new(computed);
-        let commit = publisher.apply(vec![Change::Computed(Some(computed.clone()))], now, false).map_err(|why| why.to_string())?;
+        let computed = Arc::new(compute(self.fuser.graph(now), policy.clone(), self.computed.as_deref())?);
         let news = self.computed.as_ref().map_or_else(|| summary(&computed), |last| describe(last, &computed));
-        self.policy = policy;
-        self.computed = Some(computed);
-        Ok(Some((news, commit)))
+        Ok(Some((news, computed)))
     }
 
     /// Takes what a look at the folder brought; [`Set::publish_folder`] publishes it.

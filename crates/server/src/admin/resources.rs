@@ -7,6 +7,7 @@ use history::{Change, Commit, Error};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use std::time::SystemTime;
+use tracing::info;
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
@@ -150,7 +151,12 @@ impl Admin {
 
     /// Lets through what the guard holds back.
     pub(super) fn confirm(&self) -> Result<Answer, Answer> {
+        let moved = self.publisher.held().map(|held| held.moved);
         let commit = self.publisher.confirm_held(SystemTime::now()).map_err(|e| refuse(&e))?;
+        if let Some(moved) = moved {
+            let (prefixes, of, id) = (moved.prefixes, moved.of, &moved.resource);
+            info!(commit = commit.snapshot.commit, "change guard: confirmed, moved {prefixes} of {of} prefixes of {id}");
+        }
         Ok(Answer::json(StatusCode::OK, &json!({ "commit": commit.snapshot.commit, "also-changed": also(&commit, &[]) })))
     }
 }
