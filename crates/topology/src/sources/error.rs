@@ -25,7 +25,7 @@ pub enum Error {
         max: usize,
     },
     /// No file to read: the path or pattern names nothing.
-    #[error("{pattern}: no such file; correct the source's path, or put the file there")]
+    #[error("{pattern}: no such file; correct the source's `files`, or put the file there")]
     Missing {
         /// The path or pattern.
         pattern: String,
