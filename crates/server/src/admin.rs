@@ -13,7 +13,11 @@ mod token;
 pub(crate) use metrics::{Label, Metrics, Protocol};
 pub(crate) use token::Token;
 
-use crate::{SourceReport, access::Settings, listen::tls::Certificates};
+use crate::{
+    SourceReport,
+    access::Settings,
+    listen::{budget::Budget, tls::Certificates},
+};
 use answer::Answer;
 use bytes::Bytes;
 use history::Publisher;
@@ -25,6 +29,8 @@ pub(crate) struct Admin {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) sources: Arc<dyn SourceReport>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is held for public clients.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) documents: alto::Limits,

@@ -2,6 +2,7 @@
 //!
 //! Each worker is a thread with a runtime of its own that accepts from its clone of the listener, so a connection never moves
 //! between cores. Invariants: at `connections_max` nothing more is accepted; every wait for a peer has a bound.
+pub(crate) mod budget;
 mod http1;
 mod http2;
 mod io;
@@ -11,6 +12,7 @@ use crate::{
     Error, Limits,
     admin::{Metrics, Protocol},
 };
+use budget::{Budget, Share};
 use bytes::Bytes;
 use http::request::Parts;
 use std::{cell::Cell, future::Future, io::ErrorKind, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
@@ -74,13 +76,16 @@ impl From<Reply> for Step {
 /// Why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    TooLarge { bytes_max: usize },
-    TooSlow { time_max: Duration },
+    TooLarge {
+        bytes_max: usize,
+    },
+    TooSlow {
+        time_max: Duration,
+    },
+    /// Too much is held for other clients.
+    NoRoom,
     Malformed,
 }
-
-/// Bytes that a peer declared or sent are more than we read.
-struct BodyTooLarge;
 
 /// The value of `content-length`, when it is a number.
 fn content_length(head: &Parts) -> Option<u64> {
@@ -92,25 +97,31 @@ struct Collected {
     bytes_max: usize,
     first: Bytes,
     all: Vec<u8>,
+    /// For `all`: one piece is no more than a connection reads ahead.
+    share: Share,
 }
 
 impl Collected {
-    fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, first: Bytes::new(), all: Vec::new() }
+    fn new(bytes_max: usize, budget: &Arc<Budget>) -> Self {
+        Self { bytes_max, first: Bytes::new(), all: Vec::new(), share: budget.share() }
     }
 
     fn len(&self) -> usize {
         self.first.len() + self.all.len()
     }
 
-    fn push(&mut self, chunk: Bytes) -> Result<(), BodyTooLarge> {
+    fn push(&mut self, chunk: Bytes) -> Result<(), Refusal> {
         if self.len() + chunk.len() > self.bytes_max {
-            return Err(BodyTooLarge);
+            return Err(Refusal::TooLarge { bytes_max: self.bytes_max });
         }
         // Most bodies come in one piece, which then is not copied.
         if self.len() == 0 {
             self.first = chunk;
         } else {
+            let more = self.len() + chunk.len() - self.all.len();
+            if !self.share.grow(more) {
+                return Err(Refusal::NoRoom);
+            }
             if self.all.is_empty() {
                 self.all.reserve(self.first.len() + chunk.len());
                 self.all.extend_from_slice(&std::mem::take(&mut self.first));
@@ -121,7 +132,7 @@ impl Collected {
     }
 
     fn finish(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.into() }
+        if self.all.is_empty() { self.first } else { self.share.of(self.all) }
     }
 }
 
@@ -161,6 +172,7 @@ pub(crate) struct Listening<H> {
     /// The admin listener is HTTP/1.1 only.
     pub(crate) http2: bool,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) budget: Arc<Budget>,
     /// Where connections are counted; those of operators are not.
     pub(crate) metrics: Option<Arc<Metrics>>,
 }

@@ -98,6 +98,9 @@ pub struct Limits {
     pub queries_at_once: usize,
     /// Answers that wait for that, before 503 is the answer. 256: some seconds of work at a millisecond or ten each.
     pub queries_waiting_max: usize,
+    /// Bytes held for all public clients together: request bodies that came in pieces, and answers over 64 KiB computed for one client and
+    /// not yet taken. 1 GiB: thirty of the largest answers; at the bound 503 is the answer, where memory would run out.
+    pub client_bytes_max: usize,
     /// Prefixes of `Host` for which a directory is kept ready. 64: an attacker can invent names, a server has few.
     pub directories_max: usize,
     /// How long what is in flight may take once the server was told to stop. 10 s: below the patience of service managers.
@@ -123,6 +126,7 @@ impl Default for Limits {
             resets_max: 200,
             queries_at_once: 4,
             queries_waiting_max: 256,
+            client_bytes_max: 1 << 30,
             directories_max: 64,
             drain_time_max: Duration::from_secs(10),
         }

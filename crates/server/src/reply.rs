@@ -54,9 +54,9 @@ pub(crate) fn not_allowed(method: &Method, allow: &'static str) -> Reply {
     reply
 }
 
-/// 503: the bound on waiting requests is reached.
+/// 503: the bound on what is computed or held for clients is reached.
 pub(crate) fn busy() -> Reply {
-    let mut reply = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being computed; try again");
+    let mut reply = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being read, computed or sent; try again");
     reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     reply
 }
@@ -70,6 +70,7 @@ pub(crate) fn unread(refused: Refusal) -> Reply {
         Refusal::TooSlow { time_max } => {
             refusal(StatusCode::REQUEST_TIMEOUT, format!("the request body did not arrive within {} s", time_max.as_secs_f64()))
         }
+        Refusal::NoRoom => busy(),
         Refusal::Malformed => refusal(StatusCode::BAD_REQUEST, "the request body cannot be read"),
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     Error, Options, SourceReport,
     access::Settings,
     admin::{Admin, Metrics},
-    listen::{self, Handler, Listening, Stage, tls::Certificates},
+    listen::{self, Handler, Listening, Stage, budget::Budget, tls::Certificates},
     services::Public,
     view::Views,
 };
@@ -65,12 +65,14 @@ impl Server {
         });
         let views = Views::new(publisher.clone());
         let public_handler = Public::new(views, settings.clone(), metrics.clone(), limits.clone(), options.queries.clone());
+        let budget = public_handler.queries.budget.clone();
         let public_listening = Arc::new(Listening {
             handler: Arc::new(public_handler),
             limits: limits.clone(),
             tls: certificates.as_ref().map(Certificates::acceptor),
             http2: true,
             slots: Arc::new(Semaphore::new(limits.connections_max.max(1))),
+            budget: budget.clone(),
             metrics: Some(metrics.clone()),
         });
         let mut listeners: Vec<_> = public_addresses.iter().map(|address| ("public", *address)).collect();
@@ -79,6 +81,7 @@ impl Server {
             publisher,
             sources,
             metrics,
+            budget,
             settings: settings.clone(),
             certificates: certificates.clone(),
             documents: alto::Limits { body_bytes_max: limits.document_bytes_max, ..alto::Limits::default() },
@@ -91,6 +94,8 @@ impl Server {
             tls: None,
             http2: false,
             slots: Arc::new(Semaphore::new(limits.admin_connections_max.max(1))),
+            // Operators are trusted with memory.
+            budget: Budget::new(usize::MAX),
             metrics: None,
         });
         let handle = Handle { started_with: Arc::new(options.clone()), settings, certificates };

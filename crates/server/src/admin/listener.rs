@@ -60,6 +60,7 @@ impl Handler for Admin {
                 let why = format!("the request body did not arrive within {} s", time_max.as_secs_f64());
                 Reported::error(StatusCode::REQUEST_TIMEOUT, why)
             }
+            Refusal::NoRoom => Reported::error(StatusCode::SERVICE_UNAVAILABLE, "too many documents are being read; try again"),
             Refusal::Malformed => Reported::error(StatusCode::BAD_REQUEST, "the request body cannot be read"),
         };
         logged(head, peer, answer)

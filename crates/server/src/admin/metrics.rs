@@ -138,7 +138,14 @@ impl Metrics {
     }
 
     /// Everything as text.
-    pub(crate) fn exposition(&self, snapshot: &Snapshot, sources: &[SourceStatus], held: bool, now: SystemTime) -> String {
+    pub(crate) fn exposition(
+        &self,
+        snapshot: &Snapshot,
+        sources: &[SourceStatus],
+        held: bool,
+        client_bytes: usize,
+        now: SystemTime,
+    ) -> String {
         let mut text = Text::default();
         let mut sums: BTreeMap<(Box<str>, &'static str, u16), Tally> = BTreeMap::new();
         for shard in &self.shards {
@@ -241,6 +248,7 @@ impl Metrics {
             text.one("process_cpu_seconds_total", "counter", "CPU time of the process.", cpu);
             text.one("process_resident_memory_bytes", "gauge", "Memory of the process.", resident);
         }
+        text.one("alto_client_bytes", "gauge", "Bytes of long requests and of computed answers held for clients.", client_bytes as f64);
         text.one("alto_guard_holds", "gauge", "1 while the change guard holds maps back.", f64::from(u8::from(held)));
         text.0
     }
@@ -339,7 +347,7 @@ mod tests {
         let publisher = history::Publisher::new(history::Limits::default(), history::Guard::default());
         let source =
             SourceStatus { name: "a\"b".into(), kind: "frr-ospf".into(), observed_at: None, observations: 3, refused: 1, trouble: None };
-        let text = metrics.exposition(&publisher.current(), &[source], false, SystemTime::UNIX_EPOCH);
+        let text = metrics.exposition(&publisher.current(), &[source], false, 7, SystemTime::UNIX_EPOCH);
         for line in [
             "alto_requests_total{resource=\"network-map\",method=\"GET\",status=\"200\"} 4",
             "alto_response_bytes_total{resource=\"network-map\",method=\"GET\",status=\"200\"} 40",
@@ -347,6 +355,7 @@ mod tests {
             "alto_connections{protocol=\"http2\"} 1",
             "alto_source_observations_total{source=\"a\\\"b\",kind=\"frr-ospf\"} 3",
             "alto_guard_holds 0",
+            "alto_client_bytes 7",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

@@ -65,8 +65,8 @@ impl Admin {
 
     /// `GET /metrics`.
     pub(super) fn exposition(&self) -> Answer {
-        let text =
-            self.metrics.exposition(&self.publisher.current(), &self.sources.sources(), self.publisher.held().is_some(), SystemTime::now());
+        let (snapshot, sources, held) = (self.publisher.current(), self.sources.sources(), self.publisher.held().is_some());
+        let text = self.metrics.exposition(&snapshot, &sources, held, self.budget.bytes(), SystemTime::now());
         Answer::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
     }
 

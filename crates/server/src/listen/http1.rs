@@ -96,11 +96,11 @@ async fn read<H>(head: &Parts, body: &mut Incoming, bytes_max: usize, listening:
     }
     let time_max = listening.limits.body_time_max;
     let all = async {
-        let mut collected = Collected::new(bytes_max);
+        let mut collected = Collected::new(bytes_max, &listening.budget);
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Err(Refusal::Malformed) };
             if let Ok(chunk) = frame.into_data() {
-                collected.push(chunk).map_err(|_| Refusal::TooLarge { bytes_max })?;
+                collected.push(chunk)?;
             }
         }
         Ok(collected.finish())

@@ -210,7 +210,7 @@ fn dispatch<H: Handler>(
     let (active, listening) = (Active::new(streams), listening.clone());
     tokio::spawn(async move {
         let time_max = listening.limits.stall_time_max;
-        let ended = match read(&head, &mut body, &mut respond, bytes_max, &listening.limits).await {
+        let ended = match read(&head, &mut body, &mut respond, bytes_max, &listening).await {
             Ok(body) => match then(body) {
                 Answer::Now(reply) => finish(respond, reply, time_max).await,
                 Answer::Later(reply) => answer(respond, reply, time_max).await,
@@ -299,12 +299,12 @@ enum Unread {
 }
 
 /// The whole body. It ends with END_STREAM or, because some clients keep their side open, with `content-length` bytes.
-async fn read(
+async fn read<H>(
     head: &Parts,
     body: &mut RecvStream,
     respond: &mut SendResponse<Bytes>,
     bytes_max: usize,
-    limits: &Limits,
+    listening: &Listening<H>,
 ) -> Result<Bytes, Unread> {
     let length = content_length(head);
     if length.is_some_and(|length| length > bytes_max as u64) {
@@ -320,21 +320,21 @@ async fn read(
         respond.send_informational(go_on).map_err(|_| Unread::Gone)?;
     }
     let all = async {
-        let mut collected = Collected::new(bytes_max);
+        let mut collected = Collected::new(bytes_max, &listening.budget);
         while length.is_none_or(|length| (collected.len() as u64) < length) {
             match body.data().await {
                 None => break,
                 Some(Err(_)) => return Err(Unread::Gone),
                 Some(Ok(chunk)) => {
                     let read = chunk.len();
-                    collected.push(chunk).map_err(|_| Unread::Refused(Refusal::TooLarge { bytes_max }))?;
+                    collected.push(chunk).map_err(Unread::Refused)?;
                     let _ = body.flow_control().release_capacity(read);
                 }
             }
         }
         Ok(collected.finish())
     };
-    let time_max = limits.body_time_max;
+    let time_max = listening.limits.body_time_max;
     timeout(time_max, all).await.unwrap_or(Err(Unread::Refused(Refusal::TooSlow { time_max })))
 }
 

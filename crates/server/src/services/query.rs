@@ -6,7 +6,7 @@ use super::{Public, ok};
 use crate::{
     admin::Label,
     compress::{Effort, compress},
-    listen::{Answer, Peer, Reply, Step},
+    listen::{Answer, Peer, Reply, Step, budget::Budget},
     negotiate, reply,
     view::Kind,
 };
@@ -33,6 +33,8 @@ const IN_PLACE_ANSWER_BYTES_MAX: usize = 128 << 10;
 const IN_PLACE_REQUEST_BYTES_MAX: usize = 4 << 10;
 /// Answers that are smaller are not coded. 16 KiB: they cross any line in a moment, and coding them costs more than computing them.
 const CODED_BYTES_MIN: usize = 16 << 10;
+/// Answers up to this many bytes are not counted as held: the kernel takes them at once, or nearly.
+const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
 
 /// Queries in flight.
 pub(crate) struct Queries {
@@ -40,12 +42,19 @@ pub(crate) struct Queries {
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
     waiting_max: usize,
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Queries {
     pub(super) fn new(limits: maps::guidance::Limits, bounds: &crate::Limits) -> Self {
         let running = Arc::new(Semaphore::new(bounds.queries_at_once.max(1)));
-        Self { limits, running, waiting: AtomicUsize::new(0), waiting_max: bounds.queries_waiting_max }
+        Self {
+            limits,
+            running,
+            waiting: AtomicUsize::new(0),
+            waiting_max: bounds.queries_waiting_max,
+            budget: Budget::new(bounds.client_bytes_max),
+        }
     }
 }
 
@@ -133,7 +142,15 @@ impl Public {
                     Some(coding) if answer.body.len() >= CODED_BYTES_MIN => (Some(coding), compress(&answer.body, coding, Effort::Once)),
                     _ => (None, answer.body),
                 };
+                let mut share = self.queries.budget.share();
+                let counted = body.len() > UNCOUNTED_BYTES_MAX;
+                if counted && !share.grow(body.len()) {
+                    return reply::busy();
+                }
                 let mut reply = ok(answer.media_type, body);
+                if counted {
+                    reply = reply.map(|body| share.of(body));
+                }
                 let headers = reply.headers_mut();
                 if let Some(coding) = coding {
                     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(negotiate::name(coding)));

@@ -1,9 +1,13 @@
 //! HTTP/1.1: every status, conditional requests, negotiation, bounds.
-use crate::served::{COST_FILTER, Client, Served, options, publish_big, publisher};
+use crate::served::{COST_FILTER, Client, PATIENCE, Served, options, publish_big, publisher};
 use alto::media_type;
 use history::Coding;
 use server::{Error, Limits, NoSources, Options, Server};
-use std::{io::Read, sync::Arc, time::Duration};
+use std::{
+    io::Read,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// What RFC 7285 sections 8 and 11 and RFC 9110 make of requests to the public listener.
 #[test]
@@ -329,6 +333,41 @@ fn long_queries_do_not_hold_a_worker() {
     assert_eq!(ask(COST_FILTER).status, 200);
     let long = [COST_FILTER, &vec![b' '; 5 << 10]].concat();
     ask(&long).error(503, "E_SYNTAX");
+}
+
+/// What clients make the server hold has a bound for all of them together, and is free again when they leave.
+#[test]
+fn memory_for_clients_has_a_bound() {
+    let publisher = publisher();
+    publish_big(&publisher, 100);
+    let limits = Limits { client_bytes_max: 200 << 10, ..Limits::default() };
+    let served = Served::with(Options { limits, ..options() }, publisher, Arc::new(NoSources));
+    let held = || -> usize {
+        let metrics = String::from_utf8(served.admin("GET /metrics HTTP/1.1", b"").body).unwrap();
+        metrics.lines().find_map(|line| line.strip_prefix("alto_client_bytes ")?.parse().ok()).unwrap()
+    };
+    let wait_for = |what: &str, is_so: &dyn Fn(usize) -> bool| {
+        let until = Instant::now() + PATIENCE;
+        while !is_so(held()) {
+            assert!(Instant::now() < until, "{what}: {} bytes are held", held());
+        }
+    };
+    let path = "/resources/filtered-cost-map";
+    let post = |body: &[u8]| served.post(path, media_type::COST_MAP_FILTER, body);
+    let long = [&vec![b' '; 150 << 10], COST_FILTER].concat();
+    let mut first = served.connect();
+    let fields = format!("Content-Type: {}\r\nContent-Length: {}", media_type::COST_MAP_FILTER, long.len());
+    first.write(format!("POST {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").as_bytes());
+    first.write(&long[..150 << 10]);
+    wait_for("the first has sent almost all", &|held| held == 150 << 10);
+    let refused = post(&long);
+    refused.error(503, "E_SYNTAX");
+    assert_eq!(refused.field("retry-after"), "1");
+    assert_eq!(post(COST_FILTER).status, 200, "what takes no room is answered");
+    first.write(&long[150 << 10..]);
+    assert_eq!(first.answer().status, 200);
+    wait_for("the first was answered", &|held| held == 0);
+    assert_eq!(post(&long).status, 200);
 }
 
 /// RFC 9112 section 9.6: who reads only when it has written sees why it was refused, and may go on.

@@ -20,7 +20,7 @@ pub const COST_MAP: &[u8] = include_bytes!("../../../alto/tests/vectors/rfc7285/
 pub const COST_FILTER: &[u8] = include_bytes!("../../../alto/tests/vectors/rfc7285/11.3.2.7-cost-map-filter.json");
 
 /// What no test should take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Served {
     pub public: SocketAddr,
