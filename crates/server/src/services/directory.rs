@@ -11,6 +11,7 @@ use crate::{
 };
 use alto::id::Tag;
 use http::{HeaderMap, header::HOST, request::Parts, uri::Authority};
+use std::net::Ipv6Addr;
 
 /// Bytes of a host name, RFC 1035 section 2.3.4, and a port.
 const AUTHORITY_BYTES_MAX: usize = 255 + 6;
@@ -39,10 +40,24 @@ pub(super) fn base_url(head: &Parts, peer: &Peer) -> Result<String, &'static str
     };
     let parsed: Authority = authority.parse().map_err(|_| "the Host field is not a host and a port")?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
-    if authority.len() > AUTHORITY_BYTES_MAX || parsed.host().is_empty() || !authority.bytes().all(plain) {
+    if authority.len() > AUTHORITY_BYTES_MAX || !is_host(parsed.host()) || !authority.bytes().all(plain) || !has_port(&parsed) {
         return Err("the Host field is not a host and a port");
     }
     Ok(format!("{scheme}://{authority}"))
+}
+
+/// A name, or in brackets an IPv6 address (RFC 3986 section 3.2.2).
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains(['[', ']', ':']),
+    }
+}
+
+/// Whether what follows the host is nothing or a port.
+fn has_port(authority: &Authority) -> bool {
+    let rest = authority.as_str().strip_prefix(authority.host());
+    rest.is_some_and(|rest| rest.is_empty() || authority.port_u16().is_some())
 }
 
 /// What a client of `/` wants; one that does not care gets the directory.
@@ -79,6 +94,9 @@ mod tests {
             ("/directory", &["a.example/x\"><script>"], false, Err("the Host field is not a host and a port")),
             ("/directory", &["user@a.example"], false, Err("the Host field is not a host and a port")),
             ("/directory", &["a b"], false, Err("the Host field is not a host and a port")),
+            ("/directory", &["a:b"], false, Err("the Host field is not a host and a port")),
+            ("/directory", &["a:99999"], false, Err("the Host field is not a host and a port")),
+            ("/directory", &["[x]:1"], false, Err("the Host field is not a host and a port")),
             ("/directory", &[""], false, Err("the Host field is not a host and a port")),
             ("ftp://a.example/directory", &[], false, Err("the scheme is neither http nor https")),
         ] {
