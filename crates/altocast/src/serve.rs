@@ -215,7 +215,10 @@ fn serves(args: &Args, config: &Config, accepted: &Accepted) -> String {
         parts.push(format!("the documents in {}", folder.display()));
     }
     if !config.sources.is_empty() {
-        parts.push(format!("what {} source{} say", config.sources.len(), if config.sources.len() == 1 { "" } else { "s" }));
+        parts.push(match config.sources.len() {
+            1 => "what 1 source says".to_owned(),
+            sources => format!("what {sources} sources say"),
+        });
     }
     if parts.is_empty() {
         parts.push("what is published through the admin listener".into());

@@ -201,15 +201,20 @@ fn check_pids(data: &Node<'_>, pointer: &Pointer<'_>, network_map: &NetworkMapFa
     unknown.sort_by_key(|(_, (_, at, _))| *at);
     for (name, (row, at, count)) in unknown {
         let row = pointer.name(row);
-        let message = format!("{count} costs to {name:?}, which is no PID of {}", network_map.resource_id);
+        let costs = if *count == 1 { "cost" } else { "costs" };
+        let message = format!("{count} {costs} to {name:?}, which is no PID of {}", network_map.resource_id);
         findings.error_at(*at, &row.name(name), "unknown-pid", SECTION, message);
     }
     let without = |pid: &&String| !seen.sources.contains(&***pid) && !seen.destinations.contains_key(&***pid);
     let mut absent: Vec<&String> = network_map.pids.iter().filter(without).collect();
     absent.sort();
     if let Some(first) = absent.first() {
-        let more = if absent.len() > 1 { format!(" and {} more PIDs", absent.len() - 1) } else { String::new() };
-        let message = format!("{first}{more} of {} have no cost at all", network_map.resource_id);
+        let (more, have) = match absent.len() - 1 {
+            0 => (String::new(), "has"),
+            1 => (" and 1 more PID".to_owned(), "have"),
+            more => (format!(" and {more} more PIDs"), "have"),
+        };
+        let message = format!("{first}{more} of {} {have} no cost at all", network_map.resource_id);
         findings.note(data.at, pointer, "pid-without-costs", SECTION, message);
     }
 }

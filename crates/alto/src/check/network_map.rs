@@ -168,7 +168,11 @@ fn check_complete(places: &[Place<'_>], data: &Node<'_>, pointer: &Pointer<'_>, 
             continue;
         }
         let shown: Vec<String> = gaps.iter().take(3).map(|gap| format!("{} to {}", address(gap.0, ipv4), address(gap.1, ipv4))).collect();
-        let more = if gaps.len() > 3 { format!(" and {} more ranges", gaps.len() - 3) } else { String::new() };
+        let more = match gaps.len().saturating_sub(3) {
+            0 => String::new(),
+            1 => " and 1 more range".to_owned(),
+            more => format!(" and {more} more ranges"),
+        };
         let default = if ipv4 { "0.0.0.0/0" } else { "::/0" };
         let message =
             format!("no PID for {}{more}; {default} in one PID would cover them (a filtered map may leave them out)", shown.join(", "));

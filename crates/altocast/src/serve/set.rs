@@ -154,8 +154,11 @@ impl Set {
             if ix < self.plan.sources.len()
                 && let Some(odd) = seen.oddities.first()
             {
-                let more = seen.oddities.len() - 1;
-                info!("source {name}: tolerated: {}: {} (and {more} more, see --log debug)", odd.place, odd.what);
+                let more = match seen.oddities.len() - 1 {
+                    0 => String::new(),
+                    more => format!(" (and {more} more, see --log debug)"),
+                };
+                info!("source {name}: tolerated: {}: {}{more}", odd.place, odd.what);
             }
             self.oddities[ix].clone_from(&seen.oddities);
         }

@@ -28,7 +28,7 @@ enum Addresses {
     Range(usize, usize),
 }
 
-const FIX_ROW: &str = "correct the row, or name the right columns in the source's `columns`";
+const FIX_ROW: &str = "correct the row, or name the right columns with the source's `column-...` keys";
 
 pub(super) fn read(bytes: &[u8], options: &Options, into: &mut Collector<'_>) -> Result<(), Refusal> {
     let mut records = Records::new(bytes);
