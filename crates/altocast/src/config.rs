@@ -127,6 +127,16 @@ impl Config {
             let what = format!("{address} is no loopback address: set admin.token as well, or everybody could publish maps");
             problem("admin.listen", what);
         }
+        if let Some(url) =
+            self.server.public_url.as_ref().filter(|url| !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)))
+        {
+            problem("server.public-url", format!("{url:?} must begin with http:// or https://"));
+        }
+        for metric in self.rules.iter().filter_map(|rule| rule.metric.as_ref()).filter(|metric| !self.maps.metrics.contains(metric)) {
+            let meant = nearest::nearest(metric.as_str(), self.maps.metrics.iter().map(alto::cost::Metric::as_str));
+            let meant = meant.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
+            problem("rule.metric", format!("{:?} is not one of maps.metrics, so the rule would never act{meant}", metric.as_str()));
+        }
         for (at, source) in self.sources.iter().enumerate() {
             if let Some(name) = &source.name
                 && self.sources[..at].iter().any(|other| other.name.as_ref() == Some(name))
@@ -231,6 +241,26 @@ mod tests {
         }
         let broken = problems("[server]\nlisten = \n");
         assert!(broken[0].starts_with("a.toml:2: "), "{broken:?}");
+    }
+
+    #[test]
+    fn keys_that_contradict_each_other_are_named() {
+        for (text, want) in [
+            (
+                "[server]\npublic-url = \"alto.example.net\"\n",
+                "server.public-url: \"alto.example.net\" must begin with http:// or https://",
+            ),
+            (
+                "[[rule]]\nmetric = \"routing-cost\"\nadd = 1\n",
+                "rule.metric: \"routing-cost\" is not one of maps.metrics, so the rule would never act; did you mean \"routingcost\"?",
+            ),
+            ("[server]\nkey = \"k.pem\"\n", "server.key: it needs server.certificate, the file with the certificate chain"),
+        ] {
+            let (config, _) = parse::parse(text, "a.toml");
+            let problems: Vec<String> = config.contradictions().iter().map(ToString::to_string).collect();
+            assert_eq!(problems, [want], "{text}");
+        }
+        assert!(Config::default().contradictions().is_empty());
     }
 
     #[test]
