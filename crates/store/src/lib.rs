@@ -1,0 +1,49 @@
+//! Durable bytes: tables of keys and values, written in batches that are on disk when `write` returns, whole or not at all.
+//!
+//! The only `fsync` of the project. [`Memory`] keeps nothing; [`Folder`] keeps one file.
+mod error;
+mod folder;
+mod memory;
+
+use bytes::Bytes;
+pub use error::{Error, OpenError};
+pub use folder::Folder;
+pub use memory::Memory;
+use std::{ops::Bound, path::PathBuf};
+
+/// Names a table.
+pub type Table = &'static str;
+
+/// One step of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Sets a key.
+    Put(Table, Vec<u8>, Bytes),
+    /// Takes a key away, if it is there.
+    Delete(Table, Vec<u8>),
+    /// Takes away all keys from the first (included) to the second (excluded).
+    DeleteRange(Table, Vec<u8>, Vec<u8>),
+}
+
+/// How much is kept, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// The data folder; `None`: in memory only.
+    pub folder: Option<PathBuf>,
+    /// Bytes on disk, or held.
+    pub bytes: u64,
+}
+
+/// Where bytes are kept. Any number of threads may use one.
+pub trait Store: Send + Sync + 'static {
+    /// Does all of it or nothing, in order; durable when it returns.
+    fn write(&self, batch: &[Write]) -> Result<(), Error>;
+    /// The value of a key.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Error>;
+    /// Every key from `from` to before `to` with its value, in the order of the keys; stops when `each` says `false`.
+    fn scan(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), Error>;
+    /// For an operator; cheap enough to ask every second.
+    fn usage(&self) -> Usage {
+        Usage { folder: None, bytes: 0 }
+    }
+}
