@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `listen` | bytes <-> requests: HTTP/1.1, HTTP/2, TLS; owns connections and streams, knows no ALTO |
 //! | `services` | request -> answer, for the public: the directory, maps, queries |
+//! | `transports` | a cursor in, the messages of one update protocol out |
 //! | `admin` | request -> answer, for operators |
 //! | `access` | who may see and change what |
 //! | `view`, `representation` | a snapshot with everything looked up, each resource with its header fields and codings made once |
@@ -30,6 +31,7 @@ mod representation;
 mod server;
 mod services;
 mod sources;
+mod transports;
 mod view;
 
 pub use error::Error;

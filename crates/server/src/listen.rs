@@ -6,6 +6,7 @@ pub(crate) mod budget;
 mod http1;
 mod http2;
 mod io;
+pub(crate) mod live;
 pub(crate) mod tls;
 
 use crate::{
@@ -32,6 +33,9 @@ pub(crate) struct Peer {
     pub(crate) local: SocketAddr,
     pub(crate) secure: bool,
     pub(crate) protocol: Protocol,
+    pub(crate) connection: ConnectionId,
+    /// Whether the client takes pushes now (RFC 9113 section 6.5.2, SETTINGS_ENABLE_PUSH); `false` on anything but HTTP/2.
+    pub(crate) push: bool,
 }
 
 /// Answers requests.
@@ -40,6 +44,8 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn head(self: &Arc<Self>, head: &Parts, peer: &Peer) -> Step;
     /// The body could not be read; what to say.
     fn refuse(self: &Arc<Self>, head: &Parts, peer: &Peer, refusal: Refusal) -> Reply;
+    /// An HTTP/2 connection ended; what belongs to it goes too.
+    fn closed(self: &Arc<Self>, _connection: ConnectionId) {}
 }
 
 /// What to do with a request.
@@ -59,7 +65,13 @@ pub(crate) enum Step {
 pub(crate) enum Answer {
     Now(Reply),
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    /// An answer that goes on, or why not.
+    Live(Pin<Box<dyn Future<Output = Result<live::Live, Reply>> + Send>>),
 }
+
+/// Names a connection as long as the process lives; what belongs to a connection is kept under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId(pub(crate) u64);
 
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Self {
@@ -244,7 +256,9 @@ pub(crate) async fn accept<H: Handler>(
 
 async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, listening: Arc<Listening<H>>, stage: watch::Receiver<Stage>) {
     let Ok(local) = stream.local_addr() else { return };
-    let peer = |secure, protocol| Peer { address, local, secure, protocol };
+    static CONNECTIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let connection = ConnectionId(CONNECTIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let peer = |secure, protocol| Peer { address, local, secure, protocol, connection, push: false };
     let time_max = listening.limits.header_time_max;
     let fail = |why: &dyn std::fmt::Display| {
         tracing::debug!(peer = %address, "connection refused: {why}");

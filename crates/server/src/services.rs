@@ -148,6 +148,7 @@ impl Public {
                 self.settle(label, &head.method, head.uri.path(), peer, request_bytes, &mut reply);
                 Answer::Now(reply)
             }
+            live @ Answer::Live(_) => live,
             Answer::Later(later) => {
                 let id = match label {
                     Label::Resource(id) => Some(id.clone()),

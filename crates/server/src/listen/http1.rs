@@ -1,21 +1,30 @@
 //! HTTP/1.1 (RFC 9112), read and written by hyper.
 //!
 //! Bodies are shared `Bytes` that hyper hands to `writev` as they are. One request at a time: what a client pipelines waits.
-use super::{Answer, Collected, Handler, Listening, Peer, Refusal, Reply, Stage, Step, content_length, draining, io::Io};
+use super::{
+    Answer, Collected, Handler, Listening, Peer, Refusal, Stage, Step, content_length, draining,
+    io::Io,
+    live::{Live, Outgoing, Pieces},
+};
 use bytes::Bytes;
 use http::{
     HeaderValue, Request,
     header::{CONNECTION, EXPECT},
     request::Parts,
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::{
-    body::{Body, Incoming},
+    body::{Body, Frame, Incoming, SizeHint},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, pin::pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -35,7 +44,7 @@ where
         let listening = listening.clone();
         async move {
             let (head, mut body) = request.into_parts();
-            let (mut reply, whole) = match listening.handler.head(&head, &peer) {
+            let (reply, whole) = match listening.handler.head(&head, &peer) {
                 Step::Answer(answer) => {
                     let reply = settle(answer).await;
                     (reply, body.is_end_stream() || discard(&head, &mut body, &listening).await)
@@ -45,15 +54,16 @@ where
                     Err(refusal) => {
                         // Where a malformed body ends, nobody knows.
                         let whole = refusal != Refusal::Malformed && discard(&head, &mut body, &listening).await;
-                        (listening.handler.refuse(&head, &peer, refusal), whole)
+                        (listening.handler.refuse(&head, &peer, refusal).map(Outcome::Whole), whole)
                     }
                 },
             };
+            let mut reply = reply;
             if !whole {
                 // What is left of the body would be taken for the next request.
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(reply.map(Full::new))
+            Ok::<_, Infallible>(reply)
         }
     });
     let connection = http1::Builder::new()
@@ -79,10 +89,53 @@ where
     }
 }
 
-async fn settle(answer: Answer) -> Reply {
+async fn settle(answer: Answer) -> http::Response<Outcome> {
     match answer {
-        Answer::Now(reply) => reply,
-        Answer::Later(reply) => reply.await,
+        Answer::Now(reply) => reply.map(Outcome::Whole),
+        Answer::Later(reply) => reply.await.map(Outcome::Whole),
+        Answer::Live(live) => match live.await {
+            Ok(Live::Stream { head, body }) => head.map(|()| Outcome::Pieces(body, Vec::new())),
+            Ok(_) => crate::reply::refusal(http::StatusCode::NOT_IMPLEMENTED, "not over HTTP/1.1").map(Outcome::Whole),
+            Err(reply) => reply.map(Outcome::Whole),
+        },
+    }
+}
+
+/// A body, whole or in pieces.
+enum Outcome {
+    Whole(Bytes),
+    Pieces(Box<dyn Outgoing>, Pieces),
+}
+
+impl Body for Outcome {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Pieces(body, pieces) => {
+                if pieces.is_empty() {
+                    if !ready!(body.poll_next(context, pieces)) {
+                        return Poll::Ready(None);
+                    }
+                    pieces.reverse();
+                }
+                Poll::Ready(pieces.pop().map(|piece| Ok(Frame::data(piece))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pieces(..) => SizeHint::default(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! window) waits in a task of its own. Invariants: no more is given to h2 than the client's window takes, so a slow client
 //! costs no memory; a body is sent in slices of the one shared `Bytes`; whatever h2 does to one connection, a panic included,
 //! ends that connection and no other.
-use super::{Answer, Collected, Handler, Listening, Peer, Refusal, Reply, Stage, Step, content_length, draining, io::Io};
+use super::{Answer, Collected, Handler, Listening, Peer, Refusal, Reply, Stage, Step, content_length, draining, io::Io, live::Live};
 use crate::Limits;
 use bytes::Bytes;
 use h2::{
@@ -185,6 +185,7 @@ fn dispatch<H: Handler>(
                 active.ended(match refused {
                     Answer::Now(reply) => finish(respond, reply, time_max).await,
                     Answer::Later(reply) => answer(respond, reply, time_max).await,
+                    Answer::Live(live) => go_on(respond, live, time_max).await,
                 });
             });
             return;
@@ -198,6 +199,11 @@ fn dispatch<H: Handler>(
                     tokio::spawn(async move { active.ended(send(stream, rest, time_max).await) });
                 }
             }
+            return;
+        }
+        Step::Answer(Answer::Live(live)) => {
+            let (active, time_max) = (Active::new(streams), listening.limits.stall_time_max);
+            tokio::spawn(async move { active.ended(go_on(respond, live, time_max).await) });
             return;
         }
         Step::Answer(Answer::Later(reply)) => {
@@ -214,6 +220,7 @@ fn dispatch<H: Handler>(
             Ok(body) => match then(body) {
                 Answer::Now(reply) => finish(respond, reply, time_max).await,
                 Answer::Later(reply) => answer(respond, reply, time_max).await,
+                Answer::Live(live) => go_on(respond, live, time_max).await,
             },
             Err(Unread::Refused(refusal)) => {
                 discard(&head, &mut body, &listening.limits).await;
@@ -239,6 +246,53 @@ async fn finish(mut respond: SendResponse<Bytes>, reply: Reply, time_max: Durati
     match begin(&mut respond, reply) {
         Begun::Waits(stream, rest) => send(stream, rest, time_max).await,
         Begun::Ended(how) => how,
+    }
+}
+
+/// Answers with what goes on.
+async fn go_on(mut respond: SendResponse<Bytes>, live: impl Future<Output = Result<Live, Reply>>, time_max: Duration) -> Ended {
+    let live = tokio::select! {
+        biased;
+        _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Reset,
+        live = live => live,
+    };
+    let (head, mut body) = match live {
+        Ok(Live::Stream { head, body }) => (head, body),
+        Ok(_) => return finish(respond, crate::reply::refusal(StatusCode::NOT_IMPLEMENTED, "not over HTTP/2"), time_max).await,
+        Err(reply) => return finish(respond, reply, time_max).await,
+    };
+    let (mut parts, ()) = head.into_parts();
+    parts.version = Version::HTTP_2;
+    parts.headers.insert(DATE, date());
+    let Ok(mut stream) = respond.send_response(Response::from_parts(parts, ()), false) else { return Ended::Reset };
+    let mut pieces = Vec::new();
+    loop {
+        let more = tokio::select! {
+            biased;
+            _ = poll_fn(|context| stream.poll_reset(context)) => return Ended::Reset,
+            more = poll_fn(|context| body.poll_next(context, &mut pieces)) => more,
+        };
+        for mut piece in pieces.drain(..) {
+            while !piece.is_empty() {
+                stream.reserve_capacity(piece.len());
+                match timeout(time_max, poll_fn(|context| stream.poll_capacity(context))).await {
+                    Ok(Some(Ok(capacity))) => {
+                        if stream.send_data(piece.split_to(capacity.min(piece.len())), false).is_err() {
+                            return Ended::Reset;
+                        }
+                    }
+                    Ok(None | Some(Err(_))) => return Ended::Reset,
+                    Err(_) => {
+                        stream.send_reset(Reason::CANCEL);
+                        return Ended::Reset;
+                    }
+                }
+            }
+        }
+        if !more {
+            let sent = stream.send_data(Bytes::new(), true);
+            return if sent.is_ok() { Ended::Finished } else { Ended::Reset };
+        }
     }
 }
 

@@ -1,0 +1,151 @@
+//! Wakes who waits for news of a view.
+//!
+//! A commit wakes each worker thread once; the worker then wakes its own waiting tasks, which costs no call to the kernel. A task registers
+//! once (an [`Ear`]), not for each event. Invariant: news between [`Ear::listen`] and the look at a cursor after it is never missed.
+use history::{Publisher, ViewId};
+use slab::Slab;
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+    thread::{self, ThreadId},
+};
+
+/// Rings in every worker.
+#[derive(Default)]
+pub(crate) struct Bell {
+    rooms: Mutex<HashMap<ThreadId, Arc<Room>>>,
+}
+
+impl Bell {
+    /// Rings whenever the publisher has news, as long as the publisher lives.
+    pub(crate) fn new(publisher: &Publisher) -> Arc<Self> {
+        let bell = Arc::new(Self::default());
+        publisher.on_views({
+            let bell = bell.clone();
+            move |views| bell.ring(views.iter().map(|view| view.id()))
+        });
+        bell
+    }
+
+    /// An ear for one view, in the thread of the caller, which is a task of this thread's runtime (one that runs in this thread alone).
+    pub(crate) fn ear(&self, view: &ViewId) -> Ear {
+        let room = self.room();
+        let line = lock(&room.state).lines.entry(view.clone()).or_default().clone();
+        Ear { room, line, view: view.clone(), key: None }
+    }
+
+    /// There is news of these views.
+    pub(crate) fn ring<'a>(&self, views: impl Iterator<Item = &'a ViewId> + Clone) {
+        // The lock is held for as many rooms as there are workers.
+        for room in lock(&self.rooms).values() {
+            room.ring(views.clone());
+        }
+    }
+
+    fn room(&self) -> Arc<Room> {
+        let mut rooms = lock(&self.rooms);
+        let room = rooms.entry(thread::current().id()).or_default();
+        // A runtime that ended took its task along.
+        let mut state = lock(&room.state);
+        if state.task.upgrade().is_none() {
+            let running = Arc::new(());
+            state.task = Arc::downgrade(&running);
+            tokio::spawn(wake(Arc::downgrade(room), running));
+        }
+        drop(state);
+        room.clone()
+    }
+}
+
+/// The ears of one thread.
+#[derive(Default)]
+struct Room {
+    state: Mutex<State>,
+}
+
+/// Who waits for one view.
+type Line = Arc<Mutex<Slab<Waker>>>;
+
+#[derive(Default)]
+struct State {
+    lines: HashMap<ViewId, Line>,
+    /// Views that rang and whose ears were not told yet.
+    rung: Vec<ViewId>,
+    bellman: Option<Waker>,
+    /// Dead when no task wakes the ears of this room.
+    task: Weak<()>,
+}
+
+impl Room {
+    /// In any thread.
+    fn ring<'a>(&self, views: impl Iterator<Item = &'a ViewId>) {
+        let mut state = lock(&self.state);
+        let State { lines, rung, .. } = &mut *state;
+        // Each view once, however many commits there were meanwhile; nothing for what nobody here waits for.
+        for view in views.filter(|view| lines.contains_key(view)) {
+            if !rung.contains(view) {
+                rung.push(view.clone());
+            }
+        }
+        if !state.rung.is_empty()
+            && let Some(bellman) = state.bellman.take()
+        {
+            drop(state);
+            bellman.wake();
+        }
+    }
+}
+
+/// Wakes the ears of a room, in its thread.
+async fn wake(room: Weak<Room>, _running: Arc<()>) {
+    poll_fn(|context| {
+        let Some(room) = room.upgrade() else { return Poll::Ready(()) };
+        let mut state = lock(&room.state);
+        let State { lines, rung, .. } = &mut *state;
+        for line in rung.drain(..).filter_map(|view| lines.get(&view)) {
+            lock(line).iter().for_each(|(_, waker)| waker.wake_by_ref());
+        }
+        state.bellman = Some(context.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Waits for news of one view until it is dropped.
+pub(crate) struct Ear {
+    room: Arc<Room>,
+    line: Line,
+    view: ViewId,
+    key: Option<usize>,
+}
+
+impl Ear {
+    /// From now on news wakes the task of `context`, each time there is some; to be called before the look at the cursor. To call it
+    /// again costs next to nothing.
+    pub(crate) fn listen(&mut self, context: &Context<'_>) {
+        let mut line = lock(&self.line);
+        match self.key {
+            Some(key) => line[key].clone_from(context.waker()),
+            None => self.key = Some(line.insert(context.waker().clone())),
+        }
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        let waker = self.key.and_then(|key| lock(&self.line).try_remove(key));
+        let mut state = lock(&self.room.state);
+        // Two: the one in the map, and this.
+        if Arc::strong_count(&self.line) == 2 {
+            state.lines.remove(&self.view);
+        }
+        drop(state);
+        drop(waker);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
