@@ -1,4 +1,5 @@
-//! Information resource directories (RFC 7285 section 9.2; capabilities of multi-cost: RFC 8189 section 4.1.1).
+//! Information resource directories (RFC 7285 section 9.2; capabilities of multi-cost: RFC 8189 section 4.1.1, of update streams: RFC 8895
+//! section 6.3).
 use crate::{
     ErrorBody, Limits,
     cost::CostType,
@@ -6,6 +7,7 @@ use crate::{
     endpoint_property::PropertyName,
     id::ResourceId,
     json::{self, Path, Reader},
+    media_type,
 };
 use std::collections::{BTreeMap, btree_map};
 
@@ -40,6 +42,8 @@ pub struct Entry {
     pub capabilities: Capabilities,
     /// The resources it directly depends on.
     pub uses: Vec<ResourceId>,
+    /// `updates`, an addition of ours: where its updates are told by WebSocket, `ws:` or `wss:`.
+    pub updates: Option<Box<str>>,
 }
 
 /// What a resource can do; what is not there has the default of its specification.
@@ -55,6 +59,10 @@ pub struct Capabilities {
     pub testable_cost_type_names: Vec<Box<str>>,
     /// `prop-types` (RFC 7285 section 11.4.1.4).
     pub prop_types: Vec<PropertyName>,
+    /// `incremental-change-media-types` (RFC 8895 section 6.3): for each resource the kinds of patch, separated by commas.
+    pub incremental_change_media_types: BTreeMap<ResourceId, Box<str>>,
+    /// `support-stream-control` (RFC 8895 section 6.3).
+    pub support_stream_control: bool,
 }
 
 impl Directory {
@@ -171,6 +179,8 @@ impl Entry {
                 }
                 "capabilities" => entry.capabilities = Capabilities::read(reader, &path)?,
                 "uses" => entry.uses = reader.list_field(&path, "resources", max)?,
+                "updates" => entry.updates = Some(reader.string_field(&path)?.into()),
+                "updates" => entry.updates = Some(reader.string_field(&path)?.into()),
                 _ => reader.skip()?,
             }
             Ok(())
@@ -192,6 +202,9 @@ impl Entry {
         }
         if !self.uses.is_empty() {
             json::array(entry.key("uses"), &self.uses, json::write_text);
+        }
+        if let Some(updates) = &self.updates {
+            entry.string("updates", updates);
         }
         entry.end();
     }
@@ -215,6 +228,10 @@ impl Capabilities {
                 }
                 "testable-cost-type-names" => capabilities.testable_cost_type_names = read_names(reader, &path)?,
                 "prop-types" => capabilities.prop_types = reader.list_field(&path, "properties", reader.limits.resources_max)?,
+                "incremental-change-media-types" => capabilities.incremental_changes = read_changes(reader, &path)?,
+                "support-stream-control" => capabilities.stream_control = reader.bool_field(&path)?,
+                "incremental-change-media-types" => capabilities.incremental_change_media_types = read_incremental(reader, &path)?,
+                "support-stream-control" => capabilities.support_stream_control = reader.bool_field(&path)?,
                 _ => reader.skip()?,
             }
             Ok(())
@@ -252,8 +269,58 @@ impl Capabilities {
         if !self.prop_types.is_empty() {
             json::array(object.key("prop-types"), &self.prop_types, json::write_text);
         }
+        if !self.incremental_changes.is_empty() {
+            let mut changes = json::Object::new(object.key("incremental-change-media-types"));
+            for (id, types) in &self.incremental_changes {
+                json::write_string(changes.text_key(id), &types.0.join(","));
+            }
+            changes.end();
+        }
+        if self.stream_control {
+            object.key("support-stream-control").extend_from_slice(b"true");
+        }
+        if !self.incremental_change_media_types.is_empty() {
+            let mut types = json::Object::new(object.key("incremental-change-media-types"));
+            for (id, media_types) in &self.incremental_change_media_types {
+                types.string(id.as_str(), media_types);
+            }
+            types.end();
+        }
+        if self.support_stream_control {
+            object.key("support-stream-control").extend_from_slice(b"true");
+        }
         object.end();
     }
+}
+
+/// `IncrementalUpdateMediaTypes` (RFC 8895 section 6.3).
+fn read_incremental(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<BTreeMap<ResourceId, Box<str>>, ErrorBody> {
+    let mut types = BTreeMap::new();
+    let max = reader.limits.resources_max;
+    reader.object(path, |reader, key| {
+        if types.len() == max {
+            return Err(reader.too_many(path, "resources", max));
+        }
+        let path = path.child(key);
+        let id = key.parse().map_err(|_| path.invalid(key, reader.limits))?;
+        types.insert(id, reader.string_field(&path)?.into());
+        Ok(())
+    })?;
+    Ok(types)
+}
+
+fn read_changes(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<BTreeMap<ResourceId, ChangeTypes>, ErrorBody> {
+    let mut changes = BTreeMap::new();
+    let max = reader.limits.resources_max;
+    reader.object(path, |reader, key| {
+        let id: ResourceId = key.parse().map_err(|_| path.invalid(key, reader.limits))?;
+        if changes.len() == max {
+            return Err(reader.too_many(path, "resources", max));
+        }
+        changes.insert(id, ChangeTypes::read(reader, &path.child(key))?);
+        Ok(())
+    })?;
+    Ok(changes)
 }
 
 /// `<1..*>` names of cost types.

@@ -158,12 +158,22 @@ fn set<T: Ord + std::fmt::Debug>(one: impl Strategy<Value = T>, size: std::ops::
 fn entry() -> impl Strategy<Value = Entry> {
     let names = || set("[a-z]{1,4}".prop_map(Box::from), 0..4);
     let capabilities =
-        (names(), any::<bool>(), 0u32..5, set(property(), 0..3)).prop_map(|(cost_type_names, constrained, max_cost_types, prop_types)| {
+        (names(), any::<bool>(), 0u32..5, set(property(), 0..3), btree_map(name(), any::<Box<str>>(), 0..3)).prop_map(|drawn| {
+            let (cost_type_names, constrained, max_cost_types, prop_types, incremental_change_media_types) = drawn;
             let testable_cost_type_names = if constrained { Vec::new() } else { cost_type_names.iter().skip(1).cloned().collect() };
-            Capabilities { cost_type_names, cost_constraints: constrained, max_cost_types, testable_cost_type_names, prop_types }
+            Capabilities {
+                cost_type_names,
+                cost_constraints: constrained,
+                max_cost_types,
+                testable_cost_type_names,
+                prop_types,
+                incremental_change_media_types,
+                support_stream_control: constrained,
+            }
         });
-    (any::<Box<str>>(), any::<Box<str>>(), option::of("[a-z/+]{1,9}".prop_map(Box::from)), capabilities, set(name(), 0..3))
-        .prop_map(|(uri, media_type, accepts, capabilities, uses)| Entry { uri, media_type, accepts, capabilities, uses })
+    let updates = || option::of("[a-z/+]{1,9}".prop_map(Box::from));
+    (any::<Box<str>>(), any::<Box<str>>(), updates(), capabilities, set(name(), 0..3), updates())
+        .prop_map(|(uri, media_type, accepts, capabilities, uses, updates)| Entry { uri, media_type, accepts, capabilities, uses, updates })
 }
 
 fn directory() -> impl Strategy<Value = Directory> {

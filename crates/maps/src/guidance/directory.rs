@@ -39,6 +39,7 @@ impl Guidance {
                         Service::FilteredNetworkMap(map) | Service::FilteredCostMap(map) => vec![map.clone()],
                         Service::EndpointProperties | Service::EndpointCost(_) => Vec::new(),
                     },
+                    updates: None,
                 };
                 (id.clone(), entry)
             })
