@@ -7,7 +7,6 @@ use crate::{
     endpoint_property::PropertyName,
     id::ResourceId,
     json::{self, Path, Reader},
-    media_type,
 };
 use std::collections::{BTreeMap, btree_map};
 
@@ -180,7 +179,6 @@ impl Entry {
                 "capabilities" => entry.capabilities = Capabilities::read(reader, &path)?,
                 "uses" => entry.uses = reader.list_field(&path, "resources", max)?,
                 "updates" => entry.updates = Some(reader.string_field(&path)?.into()),
-                "updates" => entry.updates = Some(reader.string_field(&path)?.into()),
                 _ => reader.skip()?,
             }
             Ok(())
@@ -228,8 +226,6 @@ impl Capabilities {
                 }
                 "testable-cost-type-names" => capabilities.testable_cost_type_names = read_names(reader, &path)?,
                 "prop-types" => capabilities.prop_types = reader.list_field(&path, "properties", reader.limits.resources_max)?,
-                "incremental-change-media-types" => capabilities.incremental_changes = read_changes(reader, &path)?,
-                "support-stream-control" => capabilities.stream_control = reader.bool_field(&path)?,
                 "incremental-change-media-types" => capabilities.incremental_change_media_types = read_incremental(reader, &path)?,
                 "support-stream-control" => capabilities.support_stream_control = reader.bool_field(&path)?,
                 _ => reader.skip()?,
@@ -269,16 +265,6 @@ impl Capabilities {
         if !self.prop_types.is_empty() {
             json::array(object.key("prop-types"), &self.prop_types, json::write_text);
         }
-        if !self.incremental_changes.is_empty() {
-            let mut changes = json::Object::new(object.key("incremental-change-media-types"));
-            for (id, types) in &self.incremental_changes {
-                json::write_string(changes.text_key(id), &types.0.join(","));
-            }
-            changes.end();
-        }
-        if self.stream_control {
-            object.key("support-stream-control").extend_from_slice(b"true");
-        }
         if !self.incremental_change_media_types.is_empty() {
             let mut types = json::Object::new(object.key("incremental-change-media-types"));
             for (id, media_types) in &self.incremental_change_media_types {
@@ -307,20 +293,6 @@ fn read_incremental(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<BTreeMap
         Ok(())
     })?;
     Ok(types)
-}
-
-fn read_changes(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<BTreeMap<ResourceId, ChangeTypes>, ErrorBody> {
-    let mut changes = BTreeMap::new();
-    let max = reader.limits.resources_max;
-    reader.object(path, |reader, key| {
-        let id: ResourceId = key.parse().map_err(|_| path.invalid(key, reader.limits))?;
-        if changes.len() == max {
-            return Err(reader.too_many(path, "resources", max));
-        }
-        changes.insert(id, ChangeTypes::read(reader, &path.child(key))?);
-        Ok(())
-    })?;
-    Ok(changes)
 }
 
 /// `<1..*>` names of cost types.

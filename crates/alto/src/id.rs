@@ -77,6 +77,11 @@ name!(
     Tag, "version tag", |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| (0x21..=0x7e).contains(&b))
 );
 
+name!(
+    /// Names one resource within an update stream (RFC 8895 section 5.2): as a resource id, without '.', which a content id follows there.
+    SubstreamId, "substream id", |text| is_pid_name(text) && !text.contains('.')
+);
+
 fn is_pid_name(text: &str) -> bool {
     // Section 10.1: alphanumeric, '-', ':', '@', '_' and '.', the last reserved but legal where an extension uses it.
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:@_.".contains(&b))

@@ -24,6 +24,13 @@ pub struct Limits {
     pub resources_max: usize,
     /// Bytes of a client's value repeated in `meta.value`; the rest is cut. 256: enough to recognise it, too few to reflect.
     pub error_value_bytes_max: usize,
+    /// Entries of `add` and of `remove` in one request to an update stream. 1,024: every resource of a large directory.
+    pub substreams_max: usize,
+    /// Operations of one JSON patch. 1,000,000: a patch of more than that is larger than a full copy of any map in use.
+    pub patch_operations_max: usize,
+    /// Bytes that the `copy` operations of one JSON patch may add, as held in memory. 64 MiB: a copy of a copy doubles the
+    /// document, and forty operations would fill any memory.
+    pub patch_copied_bytes_max: usize,
     /// Problems that [`crate::check`] lists. 1,000: nobody reads more, and one mistake may repeat in every cost.
     pub problems_max: usize,
 }
@@ -41,6 +48,9 @@ impl Default for Limits {
             constraints_max: 256,
             resources_max: 65_536,
             error_value_bytes_max: 256,
+            substreams_max: 1_024,
+            patch_operations_max: 1_000_000,
+            patch_copied_bytes_max: 64 << 20,
             problems_max: 1_000,
         }
     }
