@@ -7,6 +7,7 @@
 //! nothing else, so equal content has equal tags on every server and at any time.
 mod answer;
 mod compose;
+mod diff;
 mod directory;
 mod explain;
 mod limits;
@@ -23,6 +24,7 @@ mod property_tests;
 mod tests;
 
 pub use compose::Inputs;
+pub use diff::diff;
 pub use explain::Explanation;
 pub use limits::Limits;
 pub use published::Published;
@@ -293,6 +295,13 @@ impl NetworkView {
     /// The name of a place.
     pub fn pid(&self, place: PidIx) -> &Pid {
         &self.pids[place.0 as usize]
+    }
+}
+
+impl CostView {
+    /// `meta.vtag` of the map.
+    pub fn vtag(&self) -> VersionTag {
+        VersionTag { resource_id: self.id.clone(), tag: self.tag.clone() }
     }
 }
 
