@@ -10,8 +10,13 @@ pub struct Error(pub String);
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
-    #[error("the data folder {} is in use by another process", .0.display())]
-    InUse(PathBuf),
+    #[error("the data folder {} is in use by {}", folder.display(), name(*process))]
+    InUse {
+        /// Which.
+        folder: PathBuf,
+        /// Who, as far as it said.
+        process: Option<u32>,
+    },
     /// It cannot be made, read or written.
     #[error("cannot use the data folder {}: {why}", folder.display())]
     NotUsable {
@@ -44,4 +49,8 @@ pub enum OpenError {
         /// Which, as far as can be told.
         why: String,
     },
+}
+
+fn name(process: Option<u32>) -> String {
+    process.map_or_else(|| "another process".into(), |process| format!("process {process}"))
 }

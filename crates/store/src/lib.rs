@@ -1,9 +1,11 @@
 //! Durable bytes: tables of keys and values, written in batches that are on disk when `write` returns, whole or not at all.
 //!
 //! The only `fsync` of the project. [`Memory`] keeps nothing; [`Folder`] keeps one file.
+mod engine;
 mod error;
 mod folder;
 mod memory;
+pub mod simulated;
 
 use bytes::Bytes;
 pub use error::{Error, OpenError};
@@ -23,6 +25,13 @@ pub enum Write {
     Delete(Table, Vec<u8>),
     /// Takes away all keys from the first (included) to the second (excluded).
     DeleteRange(Table, Vec<u8>, Vec<u8>),
+}
+
+impl Write {
+    fn table(&self) -> Table {
+        let (Self::Put(table, ..) | Self::Delete(table, _) | Self::DeleteRange(table, ..)) = self;
+        table
+    }
 }
 
 /// How much is kept, and where.
