@@ -27,6 +27,9 @@ pub enum Error {
         /// The bound.
         max: usize,
     },
+    /// It could not be written to the log: 500 or 507. What is served is as it was.
+    #[error("not committed, because the log could not be written: {0}")]
+    NotKept(Box<str>),
 }
 
 impl Error {
@@ -43,4 +46,27 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(Box::new(refusal))
     }
+}
+
+/// Why a view was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such resource: in the update protocols E_INVALID_FIELD_VALUE of `resource-id`.
+    #[error("there is no resource {0}")]
+    NoResource(ResourceId),
+    /// A POST-mode resource needs an input: what the resource itself answers to an empty body.
+    #[error("{0} needs an input")]
+    InputMissing(ResourceId),
+    /// A GET-mode resource takes none.
+    #[error("{0} takes no input")]
+    InputForbidden(ResourceId),
+    /// The same error that the resource would give.
+    #[error("the input is refused")]
+    Refused(Box<ErrorBody>),
+    /// 429, Retry-After.
+    #[error("{max} views of POST-mode resources are open (history limit post_views_max)")]
+    TooManyViews {
+        /// The bound.
+        max: usize,
+    },
 }

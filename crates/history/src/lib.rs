@@ -3,15 +3,27 @@
 //! [`Publisher`] takes changes, composes the next [`maps::guidance::Guidance`], gives each resource whose content changed its next
 //! [`Version`], and swaps one immutable [`Snapshot`]. Readers load the snapshot and never wait for a writer.
 mod chain;
+mod change;
+mod compose;
+mod edge;
 mod error;
 mod guard;
 mod limits;
 mod patch;
+mod persist;
+mod post;
 mod publisher;
+mod record;
 mod version;
+mod view;
+mod views;
+mod writer;
 
-pub use error::Error;
+pub use change::{Change, Commit};
+pub use error::{Error, OpenError};
 pub use guard::{Guard, Held, Moved};
 pub use limits::Limits;
-pub use publisher::{Change, Commit, Publisher};
+pub use persist::RestoreError;
+pub use publisher::Publisher;
 pub use version::{Coding, Seq, Snapshot, Version, VersionInfo};
+pub use view::{Accepts, Cursor, Item, NoEdge, Range, Start, View, ViewId};
