@@ -27,23 +27,16 @@ impl Guidance {
             Service::Get(_) => return None,
             Service::FilteredNetworkMap(map) => filtered_network_map(&network(map).view, body, limits),
             Service::FilteredCostMap(map) => filtered_cost_map(network(map), body, limits),
-            Service::EndpointProperties => self.endpoint_properties(body, limits),
+            Service::EndpointProperties => self.answer_endpoint_properties(body, limits),
             Service::EndpointCost(map) => endpoint_costs(network(map), body, client, limits),
         };
         Some(answered.map(|body| Answer { media_type: service.media_type(), body }))
     }
 
     /// Section 11.4.1.
-    fn endpoint_properties(&self, body: &[u8], limits: &Limits) -> Result<Vec<u8>, ErrorBody> {
+    fn answer_endpoint_properties(&self, body: &[u8], limits: &Limits) -> Result<Vec<u8>, ErrorBody> {
         let request = endpoint_property::Request::from_json_within(body, &limits.requests)?;
-        let mut views = Vec::with_capacity(request.properties.len());
-        for property in &request.properties {
-            let network = property.pid_resource().and_then(|map| self.network(map));
-            let network = network.ok_or_else(|| ErrorBody::invalid("properties", property.to_string()))?;
-            let mut name = Vec::new();
-            write::string(&mut name, &property.to_string());
-            views.push((&network.view, name));
-        }
+        let views = self.property_views(&request)?;
         within_bound("endpoints", request.endpoints.len().saturating_mul(views.len()), limits.properties_max)?;
         let mut out = Vec::with_capacity(128 + request.endpoints.len() * (32 + 64 * views.len()));
         out.extend_from_slice(b"{\"meta\":{\"dependent-vtags\":");
@@ -70,6 +63,19 @@ impl Guidance {
         }
         out.extend_from_slice(b"}}");
         Ok(out)
+    }
+
+    /// Each property asked for: the network map that has it, and its name as JSON.
+    pub(super) fn property_views(&self, request: &endpoint_property::Request) -> Result<Vec<(&NetworkView, Vec<u8>)>, ErrorBody> {
+        let mut views = Vec::with_capacity(request.properties.len());
+        for property in &request.properties {
+            let network = property.pid_resource().and_then(|map| self.network(map));
+            let network = network.ok_or_else(|| ErrorBody::invalid("properties", property.to_string()))?;
+            let mut name = Vec::new();
+            write::string(&mut name, &property.to_string());
+            views.push((&*network.view, name));
+        }
+        Ok(views)
     }
 }
 
@@ -151,14 +157,14 @@ fn endpoint_costs(network: &Network, body: &[u8], client: IpAddr, limits: &Limit
 }
 
 /// Which tables answer a query.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     query: &'a Query,
     returned: Vec<&'a super::CostSource>,
     tested: Vec<&'a super::CostSource>,
 }
 
 impl<'a> Plan<'a> {
-    fn new(network: &'a Network, query: &'a Query) -> Result<Self, ErrorBody> {
+    pub(super) fn new(network: &'a Network, query: &'a Query) -> Result<Self, ErrorBody> {
         let max = network.cost_types_max() as usize;
         if query.multi
             && let Some(surplus) = query.cost_types.get(max)
@@ -248,6 +254,6 @@ fn address(out: &mut Vec<u8>, address: &Address) {
     }
 }
 
-fn within_bound(field: &str, asked: usize, max: usize) -> Result<(), ErrorBody> {
+pub(super) fn within_bound(field: &str, asked: usize, max: usize) -> Result<(), ErrorBody> {
     if asked <= max { Ok(()) } else { Err(ErrorBody::invalid(field, format!("{asked}, more than {max}"))) }
 }

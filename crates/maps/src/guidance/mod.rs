@@ -6,6 +6,7 @@
 //! two cost maps have the same network map and cost type (section 11.2.3.5); a tag is made from the content and from
 //! nothing else, so equal content has equal tags on every server and at any time.
 mod answer;
+mod canonical;
 mod compose;
 mod diff;
 mod directory;

@@ -1,6 +1,6 @@
 //! What is answered against what the RFCs define, pair by pair, over random maps and requests.
 use super::{
-    tests::{costs, id, inputs, network},
+    tests::{asks_the_same, costs, id, inputs, network},
     *,
 };
 use crate::costs::prefers_high;
@@ -126,6 +126,8 @@ fn guidance(tables: &[Table; 2]) -> Guidance {
 fn answer(guidance: &Guidance, service: &str, body: &Value) -> Value {
     let client = "10.3.0.9".parse().unwrap();
     let answer = guidance.answer(&id(service), body.to_string().as_bytes(), client, &Limits::default()).unwrap();
+    let canonical = guidance.canonical(&id(service), body.to_string().as_bytes(), client, &Limits::default()).unwrap();
+    asks_the_same(guidance, service, &answer, &canonical);
     serde_json::from_slice(&answer.unwrap().body).unwrap()
 }
 

@@ -67,13 +67,80 @@ fn example() -> Guidance {
 
 fn ask(guidance: &Guidance, service: &str, body: &Value) -> Result<Value, ErrorBody> {
     let client: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
-    let answer = guidance.answer(&id(service), body.to_string().as_bytes(), client, &Limits::default()).expect("a service")?;
+    let answer = guidance.answer(&id(service), body.to_string().as_bytes(), client, &Limits::default()).expect("a service");
+    let canonical = guidance.canonical(&id(service), body.to_string().as_bytes(), client, &Limits::default()).expect("a service");
+    asks_the_same(guidance, service, &answer, &canonical);
+    let answer = answer?;
     assert_eq!(answer.media_type, guidance.service(&id(service)).unwrap().media_type());
     Ok(serde_json::from_slice(&answer.body).expect("the answer is JSON"))
 }
 
+/// The canonical form of a request is answered as the request is, whoever asks, and is its own canonical form.
+pub(super) fn asks_the_same(
+    guidance: &Guidance,
+    service: &str,
+    answer: &Result<Answer, ErrorBody>,
+    canonical: &Result<Vec<u8>, ErrorBody>,
+) {
+    let (answer, canonical) = match (answer, canonical) {
+        (Ok(answer), Ok(canonical)) => (answer, canonical),
+        (answer, canonical) => return assert_eq!(answer.as_ref().err(), canonical.as_ref().err()),
+    };
+    let nobody: IpAddr = "2001:db8::dead".parse().unwrap();
+    let again = guidance.canonical(&id(service), canonical, nobody, &Limits::default()).unwrap().unwrap();
+    assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(canonical));
+    let same = guidance.answer(&id(service), canonical, nobody, &Limits::default()).unwrap().unwrap();
+    let parse = |answer: &Answer| serde_json::from_slice::<Value>(&answer.body).unwrap();
+    assert_eq!(parse(&same), parse(answer), "{}", String::from_utf8_lossy(canonical));
+}
+
 fn vtag(guidance: &Guidance) -> Value {
     json!({"resource-id": "my-default-network-map", "tag": guidance.networks[0].view.tag})
+}
+
+/// Requests that ask for the same have one form; requests that do not have two.
+#[test]
+fn one_form_for_the_same_request() {
+    let guidance = example();
+    let cost = r#""cost-type": {"cost-mode": "numerical", "cost-metric": "routingcost"}"#;
+    let form = |service: &str, body: &str| {
+        let client = "::ffff:192.0.2.7".parse().unwrap();
+        let canonical = guidance.canonical(&id(service), body.as_bytes(), client, &Limits::default()).unwrap().unwrap();
+        String::from_utf8(canonical).unwrap()
+    };
+    for (service, same, other) in [
+        (
+            "filtered-network-map",
+            [r#"{"pids": ["PID1", "no"]}"#, r#"{"address-types": [], "pids": ["no", "PID1", "no"]}"#],
+            r#"{"pids": ["PID1"]}"#,
+        ),
+        (
+            "filtered-cost-map",
+            [r#"{C, "pids": {"srcs": [], "dsts": []}}"#, r#"{"constraints": [], "pids": {"dsts": [], "srcs": []}, C, "x": 1}"#],
+            r#"{C, "pids": {"srcs": ["PID1"], "dsts": []}}"#,
+        ),
+        (
+            "endpoint-cost",
+            [
+                r#"{C, "endpoints": {"dsts": ["ipv4:192.0.2.9", "ipv4:192.0.2.8"]}}"#,
+                r#"{"endpoints": {"srcs": ["ipv4:192.0.2.7"], "dsts": ["ipv4:192.0.2.8", "ipv4:192.0.2.9"]}, C}"#,
+            ],
+            r#"{C, "endpoints": {"srcs": ["ipv4:192.0.2.8"], "dsts": ["ipv4:192.0.2.8", "ipv4:192.0.2.9"]}}"#,
+        ),
+        (
+            "endpoint-properties",
+            [
+                r#"{"properties": ["my-default-network-map.pid"], "endpoints": ["ipv4:192.0.2.9", "ipv4:192.0.2.8"]}"#,
+                r#"{"endpoints": ["ipv4:192.0.2.8", "ipv4:192.0.2.9"], "properties": ["my-default-network-map.pid"]}"#,
+            ],
+            r#"{"properties": ["my-default-network-map.pid"], "endpoints": ["ipv4:192.0.2.9"]}"#,
+        ),
+    ] {
+        let [one, two] = same.map(|body| form(service, &body.replace('C', cost)));
+        assert_eq!(one, two);
+        assert_ne!(one, form(service, &other.replace('C', cost)));
+    }
+    assert!(guidance.canonical(&id("routing"), b"{}", "::1".parse().unwrap(), &Limits::default()).is_none());
 }
 
 #[test]
@@ -384,6 +451,8 @@ fn errors_name_the_field_and_its_value() {
         assert_eq!((error.code, error.field.as_deref(), error.value.as_deref()), (code, Some(field), value), "{request}");
     }
     let error = guidance.answer(&id("endpoint-cost"), b"{\"cost", "::1".parse().unwrap(), &Limits::default()).unwrap().unwrap_err();
+    let canonical = guidance.canonical(&id("endpoint-cost"), b"{\"cost", "::1".parse().unwrap(), &Limits::default()).unwrap();
+    assert_eq!(canonical.unwrap_err(), error);
     assert_eq!(error.code, Code::Syntax);
     assert!(error.syntax_error.is_some());
 }
@@ -405,6 +474,8 @@ fn one_request_has_bounds() {
         ),
     ] {
         let answer = guidance.answer(&id(service), body.to_string().as_bytes(), "::1".parse().unwrap(), &limits).unwrap();
+        let canonical = guidance.canonical(&id(service), body.to_string().as_bytes(), "::1".parse().unwrap(), &limits).unwrap();
+        assert_eq!(canonical.err(), answer.as_ref().err().cloned());
         let error = answer.unwrap_err();
         assert_eq!((error.code, error.field.as_deref()), (Code::InvalidFieldValue, Some(field)));
     }
