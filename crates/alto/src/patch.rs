@@ -6,7 +6,9 @@
 mod cost_map;
 pub mod json;
 pub mod merge;
+mod meta;
 mod network_map;
+mod operations;
 
 pub use cost_map::CostMapParts;
 pub use network_map::NetworkMapParts;

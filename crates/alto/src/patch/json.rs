@@ -1,4 +1,8 @@
 //! JSON Patch (RFC 6902) and the JSON Pointers (RFC 6901) in it.
+mod diff;
+
+pub use diff::diff;
+
 use super::Fault;
 use crate::{
     ErrorBody, Limits,
@@ -357,39 +361,4 @@ fn size(value: &Value) -> usize {
             Value::Object(members) => members.iter().map(|(name, value)| name.len() + NODE_BYTES + size(value)).sum(),
             Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         }
-}
-
-/// A patch from one value to another. There always is one.
-pub fn diff(old: &Value, new: &Value) -> Patch {
-    let mut patch = Patch::default();
-    differences(old, new, &mut Vec::new(), &mut patch.0);
-    patch
-}
-
-fn differences(old: &Value, new: &Value, at: &mut Vec<Box<str>>, out: &mut Vec<Operation>) {
-    if old == new {
-        return;
-    }
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            for name in old.keys().filter(|name| !new.contains_key(*name)) {
-                out.push(Operation::Remove { path: below(at, name) });
-            }
-            for (name, value) in new {
-                match old.get(name) {
-                    None => out.push(Operation::Add { path: below(at, name), value: value.clone() }),
-                    Some(before) => {
-                        at.push(name.as_str().into());
-                        differences(before, value, at, out);
-                        at.pop();
-                    }
-                }
-            }
-        }
-        (_, new) => out.push(Operation::Replace { path: Pointer(at.clone()), value: new.clone() }),
-    }
-}
-
-fn below(at: &[Box<str>], name: &str) -> Pointer {
-    Pointer(at.iter().cloned().chain([name.into()]).collect())
 }
