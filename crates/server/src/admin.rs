@@ -17,6 +17,7 @@ use crate::{
     SourceReport,
     access::Settings,
     listen::{budget::Budget, tls::Certificates},
+    transports::Transports,
 };
 use answer::Answer;
 use bytes::Bytes;
@@ -31,6 +32,8 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     /// What is held for public clients.
     pub(crate) budget: Arc<Budget>,
+    /// Who is kept up to date.
+    pub(crate) transports: Arc<Transports>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) documents: alto::Limits,

@@ -105,6 +105,40 @@ pub struct Limits {
     pub directories_max: usize,
     /// How long what is in flight may take once the server was told to stop. 10 s: below the patience of service managers.
     pub drain_time_max: Duration,
+    /// Time between two pings of a WebSocket; a client that says nothing at all for two of them is left. 30 s: below the patience of proxies and
+    /// of address translators, and two packets a minute.
+    pub ping_interval: Duration,
+    /// How long a WebSocket client may take to close its side after we closed ours (RFC 6455 section 7.1.1). 5 s: it is a round trip.
+    pub close_time_max: Duration,
+    /// Transport queues of one HTTP/2 connection. 128: as many as it may have streams.
+    pub connection_queues_max: usize,
+    /// Pushes under way on one HTTP/2 connection, whatever the client allows. 32: it takes them as fast as one after the other can be sent.
+    pub pushes_max: usize,
+    /// Update streams (RFC 8895), those over TIPS included, at a time. 50,000: each costs a few kilobytes and a connection or a part of one.
+    pub update_streams_max: usize,
+    /// Substreams of one update stream at a time (RFC 8895 section 10.1). 256: every resource of a large directory.
+    pub substreams_max: usize,
+    /// Substream ids used in the life of one update stream: none may come again, so all are remembered (section 7.6). 4,096: 130 KB at most.
+    pub substream_ids_max: usize,
+    /// Requests to the control of one update stream in a minute. 120: people and programs change their mind less often.
+    pub control_requests_max: u32,
+    /// Time between two signs of life on an update stream. 15 s: RFC 8895 section 6.8.
+    pub keep_alive: Duration,
+    /// Views of POST-mode resources held for TIPS clients, who have no connection that would hold them. 1,024: each is computed again at
+    /// every change of its base.
+    pub tips_views_max: usize,
+    /// How long such a view is held after its last request. 120 s: twice the longest poll.
+    pub tips_view_grace: Duration,
+    /// Long polls that wait at a time. 50,000: as many as update streams.
+    pub polls_max: usize,
+    /// How far in the future an edge may be polled for: up to so many versions after the newest. 4: TIPS asks for 1, more let a client
+    /// keep several requests under way.
+    pub poll_window: u64,
+    /// How long a poll waits before the client must ask again. 50 s: below the patience of proxies, which commonly is 60 s.
+    pub poll_time_max: Duration,
+    /// Bytes of updates kept ready in the form that all clients of a transport are sent, for each of TIPS and update streams. 64 MiB: the
+    /// last changes of every map; they are made again when asked for again.
+    pub ready_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -129,6 +163,21 @@ impl Default for Limits {
             client_bytes_max: 1 << 30,
             directories_max: 64,
             drain_time_max: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(30),
+            close_time_max: Duration::from_secs(5),
+            connection_queues_max: 128,
+            pushes_max: 32,
+            update_streams_max: 50_000,
+            substreams_max: 256,
+            substream_ids_max: 4_096,
+            control_requests_max: 120,
+            keep_alive: Duration::from_secs(15),
+            tips_views_max: 1_024,
+            tips_view_grace: Duration::from_secs(120),
+            polls_max: 50_000,
+            poll_window: 4,
+            poll_time_max: Duration::from_secs(50),
+            ready_bytes_max: 64 << 20,
         }
     }
 }

@@ -61,6 +61,13 @@ pub(crate) fn busy() -> Reply {
     reply
 }
 
+/// 503: the server was told to stop; another may be there soon.
+pub(crate) fn stopping() -> Reply {
+    let mut reply = refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; try again");
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    reply
+}
+
 /// A body that was not read.
 pub(crate) fn unread(refused: Refusal) -> Reply {
     match refused {

@@ -28,14 +28,26 @@ const IN_PLACE_BYTES_MAX: usize = 32 << 10;
 /// What changes an answer besides the URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Varies {
+    /// It is sent in its identity form whatever is asked for.
+    Nothing,
     Coding,
     CodingAndType,
+}
+
+/// How long a cache may give an answer without asking again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    /// Not at all: maps change when the network does, and asking whether they did costs next to nothing.
+    Asking,
+    /// For ever: what is under the URI never changes.
+    ForEver,
 }
 
 /// A resource at one version. Forms: identity, then the codings in the order of [`Coding`].
 pub(crate) struct Representation {
     media_type: &'static str,
     varies: Varies,
+    keeping: Keeping,
     etags: [HeaderValue; 4],
     identity: Form,
     coded: [OnceCell<Form>; 3],
@@ -63,7 +75,22 @@ impl Representation {
         Self { version: Some(version), ..Self::new(media_type, Varies::Coding, &tag, body) }
     }
 
+    /// A version of a resource under a URI that is its own.
+    pub(crate) fn version_for_ever(version: Arc<Version>) -> Self {
+        let (body, tag, media_type) = (version.body.clone(), version.tag.as_str().to_owned(), version.media_type);
+        Self { version: Some(version), ..Self::kept(media_type, Varies::Coding, Keeping::ForEver, &tag, body) }
+    }
+
+    /// What will never change under its URI; in codings if it is worth that.
+    pub(crate) fn for_ever(media_type: &'static str, tag: &str, body: Bytes, coded: bool) -> Self {
+        Self::kept(media_type, if coded { Varies::Coding } else { Varies::Nothing }, Keeping::ForEver, tag, body)
+    }
+
     pub(crate) fn new(media_type: &'static str, varies: Varies, tag: &str, body: Bytes) -> Self {
+        Self::kept(media_type, varies, Keeping::Asking, tag, body)
+    }
+
+    fn kept(media_type: &'static str, varies: Varies, keeping: Keeping, tag: &str, body: Bytes) -> Self {
         // RFC 7285 section 10.3 allows a quote in a tag, RFC 9110 section 8.8.3 does not.
         let tag = tag.replace('"', "%22");
         let etag = |suffix: &str| HeaderValue::try_from(format!("\"{tag}{suffix}\"")).expect("a tag is visible ASCII");
@@ -71,6 +98,7 @@ impl Representation {
         let mut this = Self {
             media_type,
             varies,
+            keeping,
             etags,
             identity: Form { headers: HeaderMap::new(), body },
             coded: Default::default(),
@@ -95,7 +123,8 @@ impl Representation {
             return reply::refusal(StatusCode::NOT_ACCEPTABLE, format!("this is {}, which the Accept field excludes", self.media_type))
                 .into();
         }
-        let Ok(coding) = negotiate::coding(&head.headers) else {
+        let coding = if self.varies == Varies::Nothing { Ok(None) } else { negotiate::coding(&head.headers) };
+        let Ok(coding) = coding else {
             let why = "the Accept-Encoding field excludes identity, gzip, br and zstd";
             return reply::refusal(StatusCode::NOT_ACCEPTABLE, why).into();
         };
@@ -166,13 +195,20 @@ impl Representation {
 
     /// What a 304 carries too (RFC 9110 section 15.4.5).
     fn shared(&self, headers: &mut HeaderMap) {
-        // Maps change when the network does, and asking whether they did costs next to nothing: always ask.
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        let varies = match self.varies {
-            Varies::Coding => "accept-encoding",
-            Varies::CodingAndType => "accept, accept-encoding",
+        let keeping = match self.keeping {
+            Keeping::Asking => "no-cache",
+            // RFC 9111 section 5.2.2.9 and RFC 8246; a year is the most that caches commonly take.
+            Keeping::ForEver => "public, max-age=31536000, immutable",
         };
-        headers.insert(VARY, HeaderValue::from_static(varies));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(keeping));
+        let varies = match self.varies {
+            Varies::Nothing => None,
+            Varies::Coding => Some("accept-encoding"),
+            Varies::CodingAndType => Some("accept, accept-encoding"),
+        };
+        if let Some(varies) = varies {
+            headers.insert(VARY, HeaderValue::from_static(varies));
+        }
         reply::allow_origins(headers);
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     admin::{Admin, Metrics},
     listen::{self, Handler, Listening, Stage, budget::Budget, tls::Certificates},
     services::Public,
+    transports::Transports,
     view::Views,
 };
 use history::Publisher;
@@ -64,7 +65,9 @@ impl Server {
             move |commit| metrics.committed(commit)
         });
         let views = Views::new(publisher.clone());
-        let public_handler = Public::new(views, settings.clone(), metrics.clone(), limits.clone(), options.queries.clone());
+        let transports = Transports::new(publisher.clone(), limits, &options.queries);
+        let public_handler =
+            Public::new(views, settings.clone(), metrics.clone(), limits.clone(), options.queries.clone(), transports.clone());
         let budget = public_handler.queries.budget.clone();
         let public_listening = Arc::new(Listening {
             handler: Arc::new(public_handler),
@@ -82,6 +85,7 @@ impl Server {
             sources,
             metrics,
             budget,
+            transports,
             settings: settings.clone(),
             certificates: certificates.clone(),
             documents: alto::Limits { body_bytes_max: limits.document_bytes_max, ..alto::Limits::default() },
@@ -120,6 +124,7 @@ impl Server {
     /// Serves until `shutdown` completes, then finishes what is in flight within `limits.drain_time_max`. To drop the future
     /// ends everything at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let transports = self.public_listening.handler.transports.clone();
         let (stage, watched) = watch::channel(Stage::Running);
         let (done, mut all_done) = mpsc::channel::<()>(1);
         for worker in 0..self.workers {
@@ -138,6 +143,8 @@ impl Server {
 
         shutdown.await;
         tracing::info!("stopping: no more connections are accepted, what is in flight may finish");
+        // Streams say why they end before their connections do.
+        transports.shut_down();
         // Nobody is told only when every thread has ended already.
         let _ = stage.send(Stage::Draining);
         let _ = all_done.recv().await;
@@ -187,6 +194,7 @@ fn spawn<H: Handler>(
             });
         }
         listen::draining(&mut stage).await;
+        listen::end_live_answers();
         tokio::select! {
             _ = all_gone.recv() => {}
             () = tokio::time::sleep(listening.limits.drain_time_max) => tracing::warn!("connections did not end in time; they are closed"),

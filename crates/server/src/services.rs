@@ -2,6 +2,7 @@
 mod directory;
 mod page;
 mod query;
+mod updates;
 
 use crate::{
     access::Settings,
@@ -9,6 +10,7 @@ use crate::{
     listen::{self, Answer, Handler, Peer, Refusal, Reply, Step},
     options::Limits,
     reply,
+    transports::Transports,
     view::{Kind, Page, View, Views},
 };
 use alto::{id::ResourceId, media_type};
@@ -22,7 +24,8 @@ use http::{
     request::Parts,
 };
 use percent_encoding::percent_decode_str;
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
+use updates::Updates;
 
 /// Media type of the page for browsers.
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
@@ -39,6 +42,7 @@ pub(crate) struct Public {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Limits,
     pub(crate) queries: query::Queries,
+    pub(crate) transports: Arc<Transports>,
 }
 
 impl Public {
@@ -48,9 +52,10 @@ impl Public {
         metrics: Arc<Metrics>,
         limits: Limits,
         queries: maps::guidance::Limits,
+        transports: Arc<Transports>,
     ) -> Self {
         let queries = query::Queries::new(queries, &limits);
-        Self { views, settings, metrics, limits, queries }
+        Self { views, settings, metrics, limits, queries, transports }
     }
 }
 
@@ -58,18 +63,21 @@ impl Public {
 enum Target<'a> {
     Directory,
     Resource(&'a ResourceId, &'a Kind),
+    Updates(Updates<'a>),
     /// `OPTIONS *` (RFC 9110 section 9.3.7).
     Server,
     Nothing,
 }
 
 impl<'a> Target<'a> {
-    fn of(view: &'a View, path: &str) -> Self {
+    fn of(view: &'a View, path: &'a str) -> Self {
         match path {
             "/" | "/directory" => Self::Directory,
             "*" => Self::Server,
             path => {
-                let Some(name) = path.strip_prefix("/resources/") else { return Self::Nothing };
+                let Some(name) = path.strip_prefix("/resources/") else {
+                    return Updates::of(path).map_or(Self::Nothing, Self::Updates);
+                };
                 let Ok(name) = percent_decode_str(name).decode_utf8() else { return Self::Nothing };
                 match view.entry(&name) {
                     Some((id, kind)) => Self::Resource(id, kind),
@@ -82,6 +90,7 @@ impl<'a> Target<'a> {
     fn allow(&self) -> &'static str {
         match self {
             Self::Resource(_, Kind::Query { .. }) => POST,
+            Self::Updates(updates) => updates.allow(),
             Self::Server => "GET, HEAD, POST, OPTIONS",
             Self::Directory | Self::Resource(..) | Self::Nothing => GET,
         }
@@ -91,6 +100,7 @@ impl<'a> Target<'a> {
         match self {
             Self::Directory => Label::Directory,
             Self::Resource(id, _) => Label::Resource(id),
+            Self::Updates(updates) => updates.label(),
             Self::Server | Self::Nothing => Label::Other,
         }
     }
@@ -105,6 +115,7 @@ impl Handler for Public {
             _ if !has_host(head) => reply::refusal(StatusCode::BAD_REQUEST, "there must be one Host field").into(),
             (Target::Nothing, _) => reply::not_found(path).into(),
             (target, &Method::OPTIONS) => options(head, target.allow()).into(),
+            (Target::Updates(updates), _) => return self.updates(*updates, head, peer),
             (Target::Directory, &Method::GET | &Method::HEAD) => self.directory(head, peer, &view),
             (Target::Resource(_, Kind::Ready(ready)), &Method::GET | &Method::HEAD) => ready.answer(head),
             (Target::Resource(id, Kind::Query { accepts, answers, .. }), &Method::POST) => match query::refuse(head, accepts, answers) {
@@ -126,12 +137,9 @@ impl Handler for Public {
 
 impl Public {
     fn directory(self: &Arc<Self>, head: &Parts, peer: &Peer, view: &Arc<View>) -> Answer {
-        let base_url = match self.settings.public_url() {
-            Some(url) => Cow::Owned(url.to_string()),
-            None => match directory::base_url(head, peer) {
-                Ok(url) => Cow::Owned(url),
-                Err(why) => return reply::refusal(StatusCode::BAD_REQUEST, why).into(),
-            },
+        let base_url = match self.base_url(head, peer) {
+            Ok(url) => url,
+            Err(refused) => return refused.into(),
         };
         let page = if head.uri.path() == "/" { directory::page_for(&head.headers) } else { Page::Json };
         let make = || match page {
@@ -148,21 +156,17 @@ impl Public {
                 self.settle(label, &head.method, head.uri.path(), peer, request_bytes, &mut reply);
                 Answer::Now(reply)
             }
-            live @ Answer::Live(_) => live,
+            Answer::Live(live) => self.begun(label.service(), head, peer, request_bytes, live),
             Answer::Later(later) => {
                 let id = match label {
                     Label::Resource(id) => Some(id.clone()),
-                    Label::Directory | Label::Other => None,
+                    Label::Directory | Label::Updates(_) | Label::Other => None,
                 };
-                let directory = label == Label::Directory;
+                let service = label.service();
                 let (this, method, uri, peer) = (self.clone(), head.method.clone(), head.uri.clone(), *peer);
                 Answer::Later(Box::pin(async move {
                     let mut reply = later.await;
-                    let label = match &id {
-                        Some(id) => Label::Resource(id),
-                        None if directory => Label::Directory,
-                        None => Label::Other,
-                    };
+                    let label = id.as_ref().map_or(service, Label::Resource);
                     this.settle(label, &method, uri.path(), &peer, request_bytes, &mut reply);
                     reply
                 }))
@@ -202,6 +206,14 @@ fn log(method: &Method, path: &str, peer: &Peer, reply: &Reply) {
         bytes = reply.body().len(),
         "request"
     );
+}
+
+/// What counting and logging need of a head.
+fn slim(head: &Parts) -> Parts {
+    let mut request = http::Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = head.uri.clone();
+    request.into_parts().0
 }
 
 /// OPTIONS, and the question a browser asks before it lets a page send a POST.

@@ -3,7 +3,10 @@
 //!
 //! Invariant: labels come from the directory, from HTTP's status codes and from a closed list of methods, never from a client's text,
 //! so that no client can make a series.
-use crate::SourceStatus;
+use crate::{
+    SourceStatus,
+    transports::{Transports, clients::Count},
+};
 use alto::{id::ResourceId, network_map::AddressGroup};
 use history::{Commit, Snapshot};
 use http::{Method, StatusCode};
@@ -25,15 +28,27 @@ pub(crate) enum Label<'a> {
     Resource(&'a ResourceId),
     /// The directory itself.
     Directory,
+    /// An update service.
+    Updates(&'static str),
     /// Anything else: the page for browsers, paths that lead nowhere.
     Other,
 }
 
 impl Label<'_> {
+    /// The same without the resource.
+    pub(crate) fn service(self) -> Label<'static> {
+        match self {
+            Label::Directory => Label::Directory,
+            Label::Updates(service) => Label::Updates(service),
+            Label::Resource(_) | Label::Other => Label::Other,
+        }
+    }
+
     fn as_str(&self) -> &str {
         match self {
             Self::Resource(id) => id.as_str(),
             Self::Directory => "directory",
+            Self::Updates(service) => service,
             Self::Other => "other",
         }
     }
@@ -299,6 +314,31 @@ fn process() -> Option<(f64, f64)> {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: f64 = resident.trim().strip_suffix(" kB")?.parse().ok()?;
     Some((ticks / TICKS_PER_SECOND, kib * 1024.0))
+}
+
+/// What is sent by the update services.
+pub(super) fn updates(out: &mut String, transports: &Transports) {
+    let mut text = Text(std::mem::take(out));
+    type Column = (&'static str, &'static str, &'static str, fn(&Count) -> u64);
+    let columns: [Column; 4] = [
+        ("alto_clients", "gauge", "Clients that are kept up to date, by transport; of tips those whose poll waits.", |count| {
+            count.now as u64
+        }),
+        ("alto_clients_refused_total", "counter", "Clients refused at the bound of their transport.", |count| count.refused),
+        ("alto_updates_sent_total", "counter", "Updates sent, by transport.", |count| count.updates),
+        ("alto_update_bytes_sent_total", "counter", "Bytes of updates sent, by transport.", |count| count.bytes),
+    ];
+    for (name, kind, help, of) in columns {
+        text.family(name, kind, help);
+        for count in transports.clients.counts() {
+            text.sample(name, &[("transport", count.transport.as_str())], of(&count) as f64);
+        }
+    }
+    let help = "Views of POST-mode resources held for TIPS clients.";
+    text.one("alto_tips_views", "gauge", help, transports.tips.held() as f64);
+    let help = "Control requests for update streams that are not there; many are guesses.";
+    text.one("alto_stream_control_missed_total", "counter", help, transports.streams.missed.load(Ordering::Relaxed) as f64);
+    *out = text.0;
 }
 
 fn seconds(at: SystemTime) -> f64 {

@@ -198,7 +198,7 @@ pub(super) fn refuse(error: &Error) -> Answer {
         Error::NotFound(_) | Error::NothingHeld => StatusCode::NOT_FOUND,
         Error::ChangedTwice(_) | Error::Refused(_) => StatusCode::BAD_REQUEST,
         Error::Guarded(_) => StatusCode::CONFLICT,
-        Error::TooManyResources { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Error::TooManyResources { .. } | Error::NotKept(_) => StatusCode::INSUFFICIENT_STORAGE,
     };
     match (error, error.body()) {
         (_, Some(body)) => Answer::refused(status, error.to_string(), body),

@@ -1,5 +1,5 @@
 //! How the server is: status for people and scripts, readiness, Prometheus, and why a cost is what it is.
-use super::{Admin, Query, answer::Answer};
+use super::{Admin, Query, answer::Answer, metrics};
 use alto::{
     ErrorBody,
     cost::{self, Metric},
@@ -31,6 +31,10 @@ impl Admin {
             self.sources.sources().iter().filter_map(|source| Some(format!("source {}: {}", source.name, source.trouble.as_ref()?))),
         );
         troubles.extend(self.certificates.as_ref().and_then(|certificates| certificates.trouble()).map(|why| why.to_string()));
+        let mut clients = self.metrics.clients();
+        clients["updates"] =
+            self.transports.clients.counts().map(|count| (count.transport.as_str().to_owned(), json!(count.now))).collect();
+        clients["tips-views"] = json!(self.transports.tips.held());
         let held = self.publisher.held();
         troubles.extend(
             held.as_ref().map(|held| format!("change guard: the newest maps move {} and wait for POST /v1/guard/confirm", held.moved)),
@@ -46,7 +50,7 @@ impl Admin {
                 "resources": snapshot.versions.len(),
                 "sources": sources,
                 "listeners": listeners,
-                "clients": self.metrics.clients(),
+                "clients": clients,
                 "guard-holds": held.is_some(),
                 "troubles": troubles,
             }),
@@ -66,7 +70,8 @@ impl Admin {
     /// `GET /metrics`.
     pub(super) fn exposition(&self) -> Answer {
         let (snapshot, sources, held) = (self.publisher.current(), self.sources.sources(), self.publisher.held().is_some());
-        let text = self.metrics.exposition(&snapshot, &sources, held, self.budget.bytes(), SystemTime::now());
+        let mut text = self.metrics.exposition(&snapshot, &sources, held, self.budget.bytes(), SystemTime::now());
+        metrics::updates(&mut text, &self.transports);
         Answer::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
     }
 

@@ -7,11 +7,17 @@ use crate::{
     listen::Peer,
     negotiate,
     representation::{Representation, Varies},
+    transports::{Names, sse::Service},
     view::{Page, View},
 };
-use alto::id::Tag;
+use alto::{
+    directory::{Capabilities, Directory, Entry},
+    id::{ResourceId, Tag},
+    media_type,
+};
 use http::{HeaderMap, header::HOST, request::Parts, uri::Authority};
-use std::net::Ipv6Addr;
+use maps::guidance::Guidance;
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
 /// Bytes of a host name, RFC 1035 section 2.3.4, and a port.
 const AUTHORITY_BYTES_MAX: usize = 255 + 6;
@@ -67,21 +73,59 @@ pub(super) fn page_for(headers: &HeaderMap) -> Page {
 
 /// At `/` there is a page besides, and both paths share what is made: a cache may not give one for the other (RFC 9110 section 12.5.5).
 pub(super) fn json(view: &View, base_url: &str) -> Representation {
-    let body = view.snapshot.guidance.directory(base_url).to_json();
+    let body = directory(&view.snapshot.guidance, base_url).to_json();
     let tag = Tag::of_content(&[&body]);
     Representation::new(DIRECTORY, Varies::CodingAndType, tag.as_str(), body.into())
+}
+
+/// The resources and the services that keep clients up to date.
+pub(super) fn directory(guidance: &Guidance, base_url: &str) -> Directory {
+    let mut directory = guidance.directory(base_url);
+    let names = Names::of(guidance);
+    let followed: Vec<ResourceId> = directory.resources.keys().cloned().collect();
+    // RFC 8895 section 6.3; the same for TIPS. What merge patches cannot say, a null, is said by a JSON patch.
+    let both = format!("{},{}", media_type::MERGE_PATCH, media_type::JSON_PATCH);
+    let changes = |ids: &[ResourceId], kinds: &str| ids.iter().map(|id| (id.clone(), kinds.into())).collect::<BTreeMap<_, Box<str>>>();
+    let mut announce = |id: ResourceId, path: &str, media_type: &str, accepts: &str, uses: Vec<ResourceId>, kinds: &str, control: bool| {
+        let capabilities = Capabilities {
+            incremental_change_media_types: changes(&uses, kinds),
+            support_stream_control: control,
+            ..Capabilities::default()
+        };
+        let entry = Entry {
+            uri: format!("{base_url}{path}").into(),
+            media_type: media_type.into(),
+            accepts: Some(accepts.into()),
+            capabilities,
+            uses,
+            ..Entry::default()
+        };
+        directory.resources.insert(id, entry);
+    };
+    let (stream, params) = (media_type::EVENT_STREAM, media_type::UPDATE_STREAM_PARAMS);
+    let tips_stream_uses = vec![names.tips.clone()];
+    announce(names.update_stream, Service::Resources.path(), stream, params, followed.clone(), &both, true);
+    announce(names.tips, "/tips", media_type::TIPS, media_type::TIPS_PARAMS, followed, &both, false);
+    announce(names.tips_stream, Service::Tips.path(), stream, params, tips_stream_uses, media_type::MERGE_PATCH, true);
+    directory
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::Protocol;
+    use crate::{admin::Protocol, listen::ConnectionId};
     use http::Request;
 
     #[test]
     fn base_urls_come_from_the_request() {
-        let peer =
-            |secure| Peer { address: ([192, 0, 2, 9], 9).into(), local: ([192, 0, 2, 1], 6671).into(), secure, protocol: Protocol::Http1 };
+        let peer = |secure| Peer {
+            address: ([192, 0, 2, 9], 9).into(),
+            local: ([192, 0, 2, 1], 6671).into(),
+            secure,
+            protocol: Protocol::Http1,
+            connection: ConnectionId(0),
+            push: false,
+        };
         for (uri, hosts, secure, want) in [
             ("/directory", &["alto.example.com"][..], false, Ok("http://alto.example.com")),
             ("/directory", &["alto.example.com:6671"], true, Ok("https://alto.example.com:6671")),

@@ -2,7 +2,7 @@
 //!
 //! A query that is small is answered by the thread that read it; one that may take milliseconds goes to another thread, so that
 //! the connections beside it do not wait. At most `queries_at_once` of those run, at most `queries_waiting_max` wait.
-use super::{Public, ok};
+use super::{Public, ok, slim};
 use crate::{
     admin::Label,
     compress::{Effort, compress},
@@ -14,7 +14,7 @@ use alto::id::ResourceId;
 use bytes::Bytes;
 use history::Coding;
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderValue, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY},
     request::Parts,
 };
@@ -58,7 +58,7 @@ impl Queries {
     }
 }
 
-/// What the head of a query already says is wrong: 406, 415.
+/// What the head of a query already says is wrong: 406, 415. `answers` is empty where the answer has no body.
 pub(super) fn refuse(head: &Parts, accepts: &str, answers: &str) -> Option<Reply> {
     let sent = negotiate::content_type(&head.headers);
     if sent.as_deref() != Some(accepts) {
@@ -71,7 +71,7 @@ pub(super) fn refuse(head: &Parts, accepts: &str, answers: &str) -> Option<Reply
         reply.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         return Some(reply);
     }
-    if negotiate::accepts(&head.headers, answers) == 0 {
+    if !answers.is_empty() && negotiate::accepts(&head.headers, answers) == 0 {
         return Some(reply::refusal(StatusCode::NOT_ACCEPTABLE, format!("the answer is {answers}, which the Accept field excludes")));
     }
     None
@@ -169,14 +169,4 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.queries.waiting.fetch_sub(1, Relaxed);
     }
-}
-
-/// What counting and logging need of a head.
-fn slim(head: &Parts) -> Parts {
-    let mut request = http::Request::new(());
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = head.uri.clone();
-    let (mut slim, ()) = request.into_parts();
-    slim.headers = HeaderMap::new();
-    slim
 }

@@ -1,0 +1,1 @@
+//! Update streams without a network.

@@ -1,0 +1,383 @@
+//! TIPS (draft-ietf-alto-new-transport sections 6 and 7): views are opened, edges are got, one that is still to come is waited for.
+//!
+//! What lies under the URI of an edge never changes: a view's id is never used again, and an edge has one content in one media type. So
+//! answers may be kept for ever, and a cache in front asks once for all who poll. Refusals are not to be kept: they may be wrong a moment
+//! later. Invariant: a view of a POST-mode resource lives for `tips_view_grace` after its last request, and as long as somebody polls it.
+mod edge;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Transports,
+    bell::Ear,
+    clients::{Transport, too_many},
+    ready::Ready,
+    sse::Asker,
+};
+use crate::{
+    Limits,
+    listen::{
+        Answer, Reply,
+        worker::{Alarm, Registration},
+    },
+    negotiate, reply,
+    representation::Representation,
+};
+use alto::{
+    ErrorBody,
+    id::Tag,
+    media_type,
+    updates::tips::{AddTipsResponse, Edge, Summary, SummaryChange, TipsReq},
+};
+use bytes::Bytes;
+use edge::Verdict;
+use history::{Item, Seq, View, ViewId};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, IF_NONE_MATCH, RETRY_AFTER},
+    request::Parts,
+};
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+/// Edges up to this many bytes are sent as they are, whatever codings a client takes: one packet, and one form for all in a cache.
+const UNCODED_BYTES_MAX: usize = 1_400;
+
+/// What TIPS keeps.
+pub(crate) struct Tips {
+    held: Mutex<Held>,
+    views_max: usize,
+    grace: Duration,
+    edges: Ready<(ViewId, Seq, Seq), Arc<Representation>>,
+}
+
+/// Views of POST-mode resources and when they were last asked for.
+#[derive(Default)]
+struct Held {
+    views: HashMap<ViewId, (Arc<View>, Instant)>,
+    /// Somebody looks after them.
+    swept: bool,
+}
+
+impl Tips {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            held: Mutex::default(),
+            views_max: limits.tips_views_max,
+            grace: limits.tips_view_grace,
+            edges: Ready::new(limits.ready_bytes_max),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Views that are held for TIPS clients.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().views.len()
+    }
+
+    /// Keeps a view of a POST-mode resource for a while; one of a GET-mode resource lives anyway. `Err`: too many are kept.
+    fn hold(&self, view: &Arc<View>, now: Instant) -> Result<(), Reply> {
+        if view.input().is_none() {
+            return Ok(());
+        }
+        let mut held = self.lock();
+        if held.views.len() >= self.views_max && !held.views.contains_key(view.id()) {
+            let why =
+                format!("{} views of POST-mode resources are held for TIPS clients, which is the most (tips_views_max)", self.views_max);
+            return Err(too_many(why, 30));
+        }
+        held.views.insert(view.id().clone(), (view.clone(), now));
+        Ok(())
+    }
+
+    /// A view was asked for: it is kept for another while.
+    fn touch(&self, view: &View, now: Instant) {
+        if view.input().is_some()
+            && let Some((_, used)) = self.lock().views.get_mut(view.id())
+        {
+            *used = now;
+        }
+    }
+
+    /// Lets go of views that nobody asked for in their time of grace; those that are closed at once. When to look again.
+    fn expire(&self, now: Instant) -> Option<Instant> {
+        let mut held = self.lock();
+        // Dropped only when the lock is free: the last owner of a view frees it.
+        let gone: Vec<_> =
+            held.views.extract_if(|_, (view, used)| view.is_closed() || now.saturating_duration_since(*used) >= self.grace).collect();
+        let next = held.views.values().map(|(_, used)| *used + self.grace).min();
+        held.swept = next.is_some();
+        drop(held);
+        drop(gone);
+        next
+    }
+
+    /// Whether nobody looks after what is held; from now on somebody does.
+    fn begin_to_sweep(&self) -> bool {
+        let mut held = self.lock();
+        !held.views.is_empty() && !std::mem::replace(&mut held.swept, true)
+    }
+}
+
+impl Transports {
+    /// Looks after the views that are held, as long as there are any. In a task of the thread that held the first.
+    fn sweep(self: &Arc<Self>) {
+        if !self.tips.begin_to_sweep() {
+            return;
+        }
+        let mut sweeper = Sweeper { transports: self.clone(), done: false };
+        tokio::spawn(async move {
+            while let Some(next) = sweeper.sweep() {
+                tokio::time::sleep_until(next.into()).await;
+            }
+        });
+    }
+}
+
+/// Says that nobody sweeps any more when its task ends with its runtime.
+struct Sweeper {
+    transports: Arc<Transports>,
+    done: bool,
+}
+
+impl Sweeper {
+    fn sweep(&mut self) -> Option<Instant> {
+        let next = self.transports.tips.expire(Instant::now());
+        self.done = next.is_none();
+        next
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        if !self.done {
+            self.transports.tips.lock().swept = false;
+        }
+    }
+}
+
+/// Where a view is.
+pub(crate) fn view_uri(base_url: &str, view: &View) -> String {
+    format!("{base_url}/tips/{}", view.id())
+}
+
+/// A summary at one instant, with the edge for who has `tag`.
+pub(crate) fn summary(view: &View, tag: Option<&Tag>) -> Summary {
+    /// Versions come one at a time and slowly; a summary that was overtaken so often is still a true one of a moment ago.
+    const TRIES: usize = 8;
+    let mut range = view.head().0;
+    for _ in 0..TRIES {
+        let (i, j) = view.recommend(tag);
+        let again = view.head().0;
+        if again == range && j <= range.end {
+            return Summary { start_seq: range.start.0, end_seq: range.end.0, start_edge: Edge { i: i.0, j: j.0 } };
+        }
+        range = again;
+    }
+    Summary { start_seq: range.start.0, end_seq: range.end.0, start_edge: Edge { i: 0, j: range.end.0 } }
+}
+
+/// `POST /tips` (section 6.1).
+pub(crate) async fn open(transports: Arc<Transports>, body: Bytes, asker: Asker) -> Reply {
+    let opened = async {
+        let request = TipsReq::from_json_within(&body, &transports.requests).map_err(wrong)?;
+        drop(body);
+        let view = transports.open_held(request.resource_id, request.input, &asker, "").await?;
+        Ok(said(&view, request.tag.as_ref(), &asker.base_url))
+    };
+    opened.await.unwrap_or_else(|refused| refused)
+}
+
+impl Transports {
+    /// A view for clients without a connection of their own.
+    pub(super) async fn open_held(
+        self: &Arc<Self>,
+        id: alto::id::ResourceId,
+        input: Option<Box<str>>,
+        asker: &Asker,
+        field: &str,
+    ) -> Result<Arc<View>, Reply> {
+        let view = self.open(id, input, asker.address, field).await?;
+        self.tips.hold(&view, Instant::now())?;
+        self.sweep();
+        Ok(view)
+    }
+
+    /// The view of a path.
+    fn view_of(&self, id: &str) -> Result<Arc<View>, Reply> {
+        let view = self.publisher.view_named(id).filter(|view| !view.is_closed()).ok_or_else(no_view)?;
+        self.tips.touch(&view, Instant::now());
+        Ok(view)
+    }
+}
+
+/// `GET /tips/<view>`, an addition of ours: what opening it would answer.
+pub(crate) fn look(transports: &Transports, id: &str, base_url: &str) -> Reply {
+    transports.view_of(id).map_or_else(|refused| refused, |view| said(&view, None, base_url))
+}
+
+fn said(view: &View, tag: Option<&Tag>, base_url: &str) -> Reply {
+    let response = AddTipsResponse { view_uri: view_uri(base_url, view).into(), summary: summary(view, tag) };
+    fresh(media_type::TIPS, response.to_json())
+}
+
+/// `POST /tips/<view>/ug` (section 7.4): the edge to go on with.
+pub(crate) fn next_edge(transports: &Transports, id: &str, body: &[u8]) -> Reply {
+    let answered = || {
+        let view = transports.view_of(id)?;
+        let request = TipsReq::next_edge_from_json_within(body, &transports.requests).map_err(wrong)?;
+        // "The resource-id MUST be the same as the resource ID used to create the TIPS view".
+        if request.resource_id != *view.resource() {
+            return Err(wrong(ErrorBody::invalid("resource-id", request.resource_id.as_str())));
+        }
+        Ok(fresh(media_type::MERGE_PATCH, SummaryChange::whole(summary(&view, request.tag.as_ref())).to_json()))
+    };
+    answered().unwrap_or_else(|refused| refused)
+}
+
+/// `GET /tips/<view>/ug/<i>/<j>` (sections 7.1 and 7.2).
+pub(crate) fn edge(transports: &Arc<Transports>, id: &str, i: &str, j: &str, head: &Parts) -> Answer {
+    let view = match transports.view_of(id) {
+        Ok(view) => view,
+        Err(refused) => return refused.into(),
+    };
+    match edge::decide(&view, i, j, transports.limits.poll_window) {
+        Verdict::There(item) => transports.send(&view, &item, head),
+        Verdict::Refused(refused) => refused.reply().into(),
+        Verdict::Wait(edge) => {
+            // "For such updates, the client MUST indicate all media types that may appear": one that takes none of them waits in vain.
+            let kinds = [view.media_type(), media_type::MERGE_PATCH, media_type::JSON_PATCH];
+            if kinds.iter().all(|kind| negotiate::accepts(&head.headers, kind) == 0) {
+                return not_taken(&kinds.join(" or ")).into();
+            }
+            match transports.clients.join(Transport::Tips) {
+                Err(refused) => refused.into(),
+                Ok(client) => {
+                    let (transports, head) = (transports.clone(), slim(head));
+                    Answer::Later(Box::pin(async move {
+                        let reply = transports.poll(view, edge, &head).await;
+                        drop(client);
+                        reply
+                    }))
+                }
+            }
+        }
+    }
+}
+
+/// How a poll ended without an edge.
+enum Without {
+    Refused(edge::Refused),
+    Late,
+    Stopping,
+}
+
+impl Transports {
+    /// Waits for an edge.
+    async fn poll(self: &Arc<Self>, view: Arc<View>, edge: Edge, head: &Parts) -> Reply {
+        let mut ear: Option<Ear> = None;
+        let mut late = Alarm::after(self.limits.poll_time_max);
+        let mut registration = Registration::new();
+        let found = poll_fn(|context| {
+            // Before the look at the view: what comes after it rings.
+            ear.get_or_insert_with(|| self.bell.ear(view.id())).listen(context);
+            match edge::look(&view, edge) {
+                Verdict::There(item) => return Poll::Ready(Ok(item)),
+                Verdict::Refused(refused) => return Poll::Ready(Err(Without::Refused(refused))),
+                Verdict::Wait(_) => {}
+            }
+            if registration.must_end(context) {
+                return Poll::Ready(Err(Without::Stopping));
+            }
+            late.poll(context).map(|()| Err(Without::Late))
+        })
+        .await;
+        drop(ear);
+        self.tips.touch(&view, Instant::now());
+        match found {
+            Ok(item) => match self.send(&view, &item, head) {
+                Answer::Now(reply) => reply,
+                Answer::Later(reply) => reply.await,
+                Answer::Live(_) => unreachable!("an edge is sent whole"),
+            },
+            Err(Without::Refused(refused)) => refused.reply(),
+            Err(Without::Stopping) => reply::stopping(),
+            Err(Without::Late) => {
+                let seconds = self.limits.poll_time_max.as_secs_f64();
+                let mut reply = reply::refusal(StatusCode::TOO_EARLY, format!("the update did not come within {seconds} s; ask again"));
+                reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("0"));
+                reply
+            }
+        }
+    }
+
+    /// Sends an edge, if the client takes what it is.
+    fn send(&self, view: &View, item: &Item, head: &Parts) -> Answer {
+        if negotiate::accepts(&head.headers, item.media_type) == 0 {
+            return not_taken(item.media_type).into();
+        }
+        let key = (view.id().clone(), item.from, item.to);
+        let edge = self.tips.edges.get(key, item.body.len(), || Arc::new(self.representation(view, item)));
+        if head.method != Method::HEAD {
+            self.clients.sent(Transport::Tips, 1, item.body.len());
+        }
+        edge.answer(head)
+    }
+
+    fn representation(&self, view: &View, item: &Item) -> Representation {
+        if !item.is_snapshot() {
+            let etag = format!("{}-{}", item.from, item.tag);
+            return Representation::for_ever(item.media_type, &etag, item.body.clone(), item.body.len() > UNCODED_BYTES_MAX);
+        }
+        // The newest version of a GET-mode resource is sent in codings as its own resource: they are made once.
+        let snapshot = self.publisher.current();
+        let version = snapshot.versions.get(view.resource()).filter(|version| view.input().is_none() && version.seq == item.to);
+        match version {
+            Some(version) if version.tag == item.tag => Representation::version_for_ever(version.clone()),
+            _ => Representation::for_ever(item.media_type, item.tag.as_str(), item.body.clone(), item.body.len() > UNCODED_BYTES_MAX),
+        }
+    }
+}
+
+fn wrong(body: ErrorBody) -> Reply {
+    reply::error(StatusCode::BAD_REQUEST, &body)
+}
+
+fn no_view() -> Reply {
+    reply::refusal(StatusCode::NOT_FOUND, "there is no such TIPS view, or it was closed; open it again with a POST to TIPS")
+}
+
+/// 415: "if the media type(s) accepted by the client does not include the media type of the update chosen by the server".
+fn not_taken(kind: &str) -> Reply {
+    reply::refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the update is {kind}, which the Accept field excludes"))
+}
+
+/// What is true now and may not be in a moment.
+fn fresh(media_type: &'static str, body: Vec<u8>) -> Reply {
+    let mut reply = reply::with_body(StatusCode::OK, HeaderValue::from_static(media_type), body);
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// What an answer needs of a head while it waits.
+fn slim(head: &Parts) -> Parts {
+    let mut request = http::Request::new(());
+    *request.method_mut() = head.method.clone();
+    let (mut slim, ()) = request.into_parts();
+    let mut headers = HeaderMap::new();
+    for name in [ACCEPT, ACCEPT_ENCODING, IF_NONE_MATCH] {
+        for value in head.headers.get_all(&name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    slim.headers = headers;
+    slim
+}

@@ -1,0 +1,1 @@
+//! TIPS without a network.
