@@ -23,6 +23,8 @@ pub struct Offer {
     pub cost_types: Vec<CostType>,
     /// The same for the testable ones (RFC 8189 section 4.1.1).
     pub testable_cost_types: Vec<CostType>,
+    /// Where its updates are told by WebSocket, as `http` or `https`.
+    pub updates: Option<Uri>,
     /// The entry as it stands in its directory.
     pub entry: Entry,
     /// The directory it stands in.
@@ -212,8 +214,25 @@ impl Catalog {
         })
     }
 
+    /// The service of a media type that tells the updates of all these resources, or of most: `uses` lists them (RFC 8895 section 6.4).
+    pub fn update_service<'a>(&self, media_type: &str, resources: impl Iterator<Item = &'a ResourceId> + Clone) -> Option<&Offer> {
+        let told = |offer: &Offer| resources.clone().filter(|id| offer.entry.uses.contains(id)).count();
+        let services = self.offers.iter().filter(|offer| offer.entry.media_type.eq_ignore_ascii_case(media_type));
+        // The first of equals: offers of the root directory come first.
+        services.rev().filter(|offer| told(offer) > 0).max_by_key(|offer| told(offer))
+    }
+
     fn ids(&self, keep: impl Fn(&Offer) -> bool) -> Vec<String> {
         self.offers.iter().filter(|offer| keep(offer)).map(|offer| offer.id.to_string()).collect()
+    }
+}
+
+/// The `http` URI behind a `ws` one (RFC 6455 section 3): the handshake is HTTP.
+fn of_websocket(uri: &str) -> String {
+    match uri.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => format!("http://{rest}"),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("wss") => format!("https://{rest}"),
+        _ => uri.to_owned(),
     }
 }
 
@@ -236,6 +255,7 @@ pub(crate) fn offers_of(directory: &Directory, at: &Uri) -> Result<Vec<Offer>, E
             uri,
             cost_types: resolve_names(id, &entry.capabilities.cost_type_names)?,
             testable_cost_types: resolve_names(id, &entry.capabilities.testable_cost_type_names)?,
+            updates: entry.updates.as_deref().and_then(|updates| at.resolve(&of_websocket(updates)).ok()),
             entry: entry.clone(),
             directory: at.clone(),
         })

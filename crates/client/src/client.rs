@@ -246,6 +246,10 @@ impl Client {
         self.transport.exchange(ask).await
     }
 
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// The options it was made with.
     pub fn options(&self) -> &Options {
         &self.options

@@ -20,6 +20,7 @@ use std::{
     collections::HashMap,
     io::{self, Read},
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -67,6 +68,22 @@ impl Reply {
     }
 }
 
+/// An answer whose body comes as it is made. It has a connection of its own, which ends with it.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    /// Where it came from, after redirects.
+    pub uri: Uri,
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Incoming,
+    // HTTP/2 ends a connection without requests.
+    _sender: Sender,
+}
+
+/// A connection, TLS done where the origin wants it.
+pub(crate) trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static> Io for T {}
+
 /// Owns the connections.
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -81,6 +98,7 @@ struct Idle {
     http2: Option<http2::SendRequest<Full<Bytes>>>,
 }
 
+#[derive(Debug)]
 enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
@@ -92,32 +110,59 @@ impl Transport {
     }
 
     /// Sends and follows redirects. Errors: `Connect`, `Tls`, `Timeout`, `Broken`, `Limit`, `BadAnswer` (coding, redirect).
-    pub async fn exchange(&self, mut ask: Ask) -> Result<Reply, Error> {
-        for _ in 0..=self.options.limits.redirects_max {
-            let reply = self.exchange_once(&ask).await?;
-            let follow = match reply.status {
-                // 303 and the habits around 301 and 302 turn a POST into a GET, which no ALTO service means: only these keep the method.
-                StatusCode::PERMANENT_REDIRECT | StatusCode::TEMPORARY_REDIRECT => true,
-                StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => matches!(ask.method, Method::GET | Method::HEAD),
-                _ => false,
-            };
-            let location = reply.header(header::LOCATION);
-            if !follow || location.is_empty() {
-                return Ok(reply);
-            }
-            let next = ask.uri.resolve(location).map_err(|error| Error::bad(&ask.uri, format!("it redirects to nowhere: {error}")))?;
-            if next.origin() != ask.uri.origin() {
-                ask.headers.remove(header::AUTHORIZATION);
-            }
-            ask.uri = next;
-        }
-        let limits = &self.options.limits;
-        Err(Error::Limit { uri: ask.uri.to_string(), what: "the number of redirects", max: limits.redirects_max, name: "redirects_max" })
+    pub async fn exchange(&self, ask: Ask) -> Result<Reply, Error> {
+        self.exchange_within(ask, self.options.silence_timeout).await
     }
 
-    async fn exchange_once(&self, ask: &Ask) -> Result<Reply, Error> {
-        let origin = ask.uri.origin();
+    /// The same for an answer that may take as long as `silence` to begin, and to go on.
+    pub async fn exchange_within(&self, mut ask: Ask, silence: Duration) -> Result<Reply, Error> {
+        for _ in 0..=self.options.limits.redirects_max {
+            let reply = self.exchange_once(&ask, silence).await?;
+            match redirected(&ask, reply.status, &reply.headers)? {
+                Some(next) => ask = next,
+                None => return Ok(reply),
+            }
+        }
+        Err(self.too_many_redirects(&ask))
+    }
+
+    /// Sends on a connection of its own, follows redirects, and returns when the head of the answer is there.
+    pub async fn stream(&self, mut ask: Ask) -> Result<Streamed, Error> {
         let silence = self.options.silence_timeout;
+        for _ in 0..=self.options.limits.redirects_max {
+            let mut sender = self.connect(&ask.uri.origin()).await?;
+            let sent = match &mut sender {
+                Sender::Http1(s) => timeout(silence, s.send_request(message(&ask, false))).await,
+                Sender::Http2(s) => timeout(silence, s.send_request(message(&ask, true))).await,
+            };
+            let response = sent
+                .map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?
+                .map_err(|source| Error::Broken { uri: ask.uri.to_string(), source })?;
+            let (parts, body) = response.into_parts();
+            match redirected(&ask, parts.status, &parts.headers)? {
+                Some(next) => ask = next,
+                None => return Ok(Streamed { uri: ask.uri, status: parts.status, headers: parts.headers, body, _sender: sender }),
+            }
+        }
+        Err(self.too_many_redirects(&ask))
+    }
+
+    /// What is left of a streamed answer that turned out to be a short one.
+    pub async fn rest(&self, streamed: Streamed) -> Result<Reply, Error> {
+        let ask = Ask { method: Method::GET, uri: streamed.uri, headers: HeaderMap::new(), body: Bytes::new() };
+        let mut response = http::Response::new(streamed.body);
+        *response.status_mut() = streamed.status;
+        *response.headers_mut() = streamed.headers;
+        self.read(&ask, response, self.options.silence_timeout).await
+    }
+
+    fn too_many_redirects(&self, ask: &Ask) -> Error {
+        let max = self.options.limits.redirects_max;
+        Error::Limit { uri: ask.uri.to_string(), what: "the number of redirects", max, name: "redirects_max" }
+    }
+
+    async fn exchange_once(&self, ask: &Ask, silence: Duration) -> Result<Reply, Error> {
+        let origin = ask.uri.origin();
         let mut kept = self.take(&origin);
         loop {
             let (mut sender, fresh) = match kept.take() {
@@ -132,7 +177,7 @@ impl Transport {
                 sent.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?;
             match answer {
                 Ok(response) => {
-                    let reply = self.read(ask, response).await?;
+                    let reply = self.read(ask, response, silence).await?;
                     self.give_back(origin, sender);
                     return Ok(reply);
                 }
@@ -179,47 +224,48 @@ impl Transport {
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Sender, Error> {
-        let late = |_| Error::Connect {
-            origin: origin.to_string(),
-            source: io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("no connection after {} s", self.options.connect_timeout.as_secs_f64()),
-            ),
+        let protocol = self.options.protocol;
+        let (io, alpn) = self.open(origin, protocol).await?;
+        let http2 = match alpn {
+            Some(chosen) => chosen == b"h2",
+            None => protocol == Protocol::Http2,
         };
-        timeout(self.options.connect_timeout, self.connect_patiently(origin)).await.map_err(late)?
+        timeout(self.options.connect_timeout, self.handshake(origin, io, http2)).await.map_err(|_| self.late(origin))?
     }
 
-    async fn connect_patiently(&self, origin: &Origin) -> Result<Sender, Error> {
+    fn late(&self, origin: &Origin) -> Error {
+        let why = format!("no connection after {} s", self.options.connect_timeout.as_secs_f64());
+        Error::Connect { origin: origin.to_string(), source: io::Error::new(io::ErrorKind::TimedOut, why) }
+    }
+
+    /// A connection for whoever speaks on it, and what ALPN chose. Errors: `Connect`, `Tls`, `Certificates`.
+    pub async fn open(&self, origin: &Origin, protocol: Protocol) -> Result<(Box<dyn Io>, Option<Vec<u8>>), Error> {
+        timeout(self.options.connect_timeout, self.open_patiently(origin, protocol)).await.map_err(|_| self.late(origin))?
+    }
+
+    async fn open_patiently(&self, origin: &Origin, protocol: Protocol) -> Result<(Box<dyn Io>, Option<Vec<u8>>), Error> {
         let no_connection = |source| Error::Connect { origin: origin.to_string(), source };
         let tcp = TcpStream::connect((&*origin.host, origin.port)).await.map_err(no_connection)?;
         tcp.set_nodelay(true).map_err(no_connection)?;
         if !origin.tls {
-            return self.handshake(origin, tcp, self.options.protocol == Protocol::Http2).await;
+            return Ok((Box::new(tcp), None));
         }
-        let config = match self.tls.get() {
+        let config = match self.tls.get().filter(|_| protocol == self.options.protocol) {
             Some(config) => config.clone(),
             None => {
-                let config = tls::config(self.options.ca_file.as_deref(), self.options.protocol)?;
-                self.tls.get_or_init(|| config).clone()
+                let config = tls::config(self.options.ca_file.as_deref(), protocol)?;
+                if protocol == self.options.protocol { self.tls.get_or_init(|| config).clone() } else { config }
             }
         };
         let no_session = |source| Error::Tls { origin: origin.to_string(), source };
         let name = rustls::pki_types::ServerName::try_from(origin.host.to_string())
             .map_err(|error| no_session(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(no_session)?;
-        let http2 = match stream.get_ref().1.alpn_protocol() {
-            Some(chosen) => chosen == b"h2",
-            None => self.options.protocol == Protocol::Http2,
-        };
-        self.handshake(origin, stream, http2).await
+        let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        Ok((Box::new(stream), alpn))
     }
 
-    async fn handshake(
-        &self,
-        origin: &Origin,
-        io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-        http2: bool,
-    ) -> Result<Sender, Error> {
+    async fn handshake(&self, origin: &Origin, io: Box<dyn Io>, http2: bool) -> Result<Sender, Error> {
         let broken = |source| Error::Broken { uri: origin.to_string(), source };
         // The connection tasks end when the sender is dropped or the peer closes; what they saw reaches the request through its sender.
         if http2 {
@@ -239,9 +285,8 @@ impl Transport {
         }
     }
 
-    async fn read(&self, ask: &Ask, response: http::Response<Incoming>) -> Result<Reply, Error> {
+    async fn read(&self, ask: &Ask, response: http::Response<Incoming>, silence: Duration) -> Result<Reply, Error> {
         let max = self.options.limits.body_bytes_max;
-        let silence = self.options.silence_timeout;
         let too_large = || Error::Limit { uri: ask.uri.to_string(), what: "the body, in bytes,", max, name: "body_bytes_max" };
         let (parts, mut incoming) = response.into_parts();
         let mut body = BytesMut::new();
@@ -277,6 +322,27 @@ impl Transport {
         }
         Ok(reply)
     }
+}
+
+/// The request that a redirect asks for, if the answer is one.
+fn redirected(ask: &Ask, status: StatusCode, headers: &HeaderMap) -> Result<Option<Ask>, Error> {
+    let follow = match status {
+        // 303 and the habits around 301 and 302 turn a POST into a GET, which no ALTO service means: only these keep the method.
+        StatusCode::PERMANENT_REDIRECT | StatusCode::TEMPORARY_REDIRECT => true,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => matches!(ask.method, Method::GET | Method::HEAD),
+        _ => false,
+    };
+    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !follow || location.is_empty() {
+        return Ok(None);
+    }
+    let uri = ask.uri.resolve(location).map_err(|error| Error::bad(&ask.uri, format!("it redirects to nowhere: {error}")))?;
+    let mut next = ask.clone();
+    if uri.origin() != ask.uri.origin() {
+        next.headers.remove(header::AUTHORIZATION);
+    }
+    next.uri = uri;
+    Ok(Some(next))
 }
 
 /// RFC 9110 section 9.2.2, and POST: every ALTO service is a question (RFC 7285 section 8.3.3). PATCH may have been applied.

@@ -1,7 +1,7 @@
 //! An ALTO client (RFC 7285): finds resources through the directory, asks them, keeps what can be revalidated, ranks endpoints.
 //!
 //! A map of the crate: [`Client`] asks; [`Catalog`] is what the directories offer and chooses; `rank` answers which endpoint is nearest;
-//! [`Admin`] speaks to an altocast server's admin listener. Below them: `cache` (revalidation), `http` (connections), `tls`, `uri`.
+//! [`Replica`] keeps copies current over `transports`; [`Admin`] speaks to an altocast server's admin listener. Below them: `cache` (revalidation), `http` (connections), `tls`, `uri`.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), client::Error> {
@@ -23,7 +23,9 @@ mod explanation;
 mod http;
 mod options;
 mod rank;
+pub mod replica;
 mod tls;
+mod transports;
 mod uri;
 
 pub use admin::{Admin, Confirmation, Patch, Published};
@@ -34,4 +36,5 @@ pub use explanation::{AppliedRule, Explanation, Leg, LinkPart, Provenance};
 pub use http::{Ask, Reply};
 pub use options::{Limits, Options, Protocol};
 pub use rank::{Answerer, Ranked, Ranking, prefers_high};
+pub use replica::Replica;
 pub use uri::Uri;

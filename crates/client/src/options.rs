@@ -66,6 +66,29 @@ pub struct Limits {
     pub documents: alto::Limits,
     /// Destinations in one endpoint cost request. 2,000: about 60 KB of request, well inside the body bound of servers.
     pub destinations_per_request_max: usize,
+    /// Updates of followed resources that were read and not yet applied. 16: a burst, without reading ahead of what can be applied;
+    /// beyond it the connection is not read.
+    pub updates_buffered_max: usize,
+    /// Changes that wait for whoever follows. 1,024: a slow terminal; beyond it the changes of a resource become one full copy.
+    pub changes_waiting_max: usize,
+    /// The same in bytes, documents and patches together. 256 MiB: some 30 versions of a cost map of 1,000 PIDs.
+    pub changes_waiting_bytes_max: usize,
+    /// Pushed streams at once. 16: they are read one after the other, so more would only wait.
+    pub pushes_concurrent_max: u32,
+    /// First wait before connecting again, doubled with every failure, half of it by chance. 250 ms: a restart is over soon, and
+    /// a thousand clients spread over it.
+    pub backoff_min: Duration,
+    /// Longest wait before connecting again. 30 s: half a minute without a server is found over at most half a minute later.
+    pub backoff_max: Duration,
+    /// Longest wait that a server may ask for (`Retry-After`). 10 minutes: longer is a mistake more often than a wish.
+    pub retry_after_max: Duration,
+    /// Longest silence of a server that is followed. 75 s: two WebSocket pings or five SSE comments missed.
+    pub followed_silence_max: Duration,
+    /// Longest poll of TIPS before asking whether the server still lives. 50 s: proxies give up after 60.
+    pub poll_time_max: Duration,
+    /// Longest wait for the network map that a cost map depends on, and for the cost map of a new network map. 10 s: they are of one
+    /// commit, so only transfers lie between them.
+    pub consistency_time_max: Duration,
 }
 
 impl Default for Limits {
@@ -79,6 +102,16 @@ impl Default for Limits {
             idle_connections_max: 8,
             documents: alto::Limits::default(),
             destinations_per_request_max: 2000,
+            updates_buffered_max: 16,
+            changes_waiting_max: 1024,
+            changes_waiting_bytes_max: 256 << 20,
+            pushes_concurrent_max: 16,
+            backoff_min: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(30),
+            retry_after_max: Duration::from_secs(600),
+            followed_silence_max: Duration::from_secs(75),
+            poll_time_max: Duration::from_secs(50),
+            consistency_time_max: Duration::from_secs(10),
         }
     }
 }

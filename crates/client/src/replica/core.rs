@@ -1,0 +1,594 @@
+//! Following resources as a state machine: what a transport saw and the time go in, what to do comes out. No I/O, no clock, no tasks.
+//!
+//! Checks (RFC 8895 section 9.2; draft-ietf-alto-new-transport section 3.2): a change applies to the version that is here and to no
+//! other; numbers follow each other; the tag of what was built is the tag the server says; a document is handed out only together with the
+//! network map that it depends on. Whatever fails, the copy is dropped and asked for again, and counted.
+//! Invariant: changes come out in the order of their versions, and none is left out without a full copy after it.
+use super::{
+    backoff::Backoff,
+    change::{Change, Copy, Notice, Via, What},
+    content::{Content, PatchKind},
+};
+use crate::{error::Error, options::Limits};
+use alto::id::{ResourceId, Tag};
+use bytes::Bytes;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Which of the followed resources, by its place in the list given to [`Core::new`].
+pub type Index = usize;
+
+/// One resource to follow.
+#[derive(Debug, Clone)]
+pub struct Followed {
+    /// Its id.
+    pub resource: ResourceId,
+    /// The request body, for a resource that answers requests.
+    pub input: Option<Bytes>,
+    /// Of its full copies.
+    pub media_type: Box<str>,
+    /// Whether its changes are handed out; `false`: it is followed because another depends on it.
+    pub wanted: bool,
+}
+
+/// Which version the client has, for the server to go on from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its tag; `None`: it has nothing that could be named.
+    pub tag: Option<Tag>,
+    /// Its number in the server's count.
+    pub seq: Option<u64>,
+}
+
+/// What a patch is relative to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// What this session had before: the place it began at, then every update in its order.
+    Before,
+    /// This version.
+    Seq(u64),
+}
+
+/// One update, as a transport read it.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// Of which resource.
+    pub index: Index,
+    /// What it is relative to, if it is a patch.
+    pub since: Since,
+    /// The version it leads to, where the transport says so.
+    pub seq: Option<u64>,
+    /// Its tag, where the transport says so.
+    pub tag: Option<Tag>,
+    /// The resource's own, or that of a patch.
+    pub media_type: Box<str>,
+    /// The document or the patch.
+    pub body: Bytes,
+}
+
+/// What a session reports.
+#[derive(Debug)]
+pub enum Event {
+    /// The server took the request: updates will come.
+    Opened,
+    /// See there.
+    Update(Update),
+    /// The version that the client has is the newest.
+    Current {
+        /// Of which resource.
+        index: Index,
+        /// Its number, where the transport says so.
+        seq: Option<u64>,
+        /// Its tag, where the transport says so.
+        tag: Option<Tag>,
+    },
+    /// The server lives.
+    Alive,
+    /// This transport does not offer a resource that is followed only because others depend on it.
+    Without(Index),
+    /// Of one resource no updates will come in this session, the server says why.
+    Stopped(Index, String),
+    /// It is over.
+    Ended(Ended),
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// No connection, or none that answered: the server is away.
+    Unreachable(String),
+    /// The server closed it in good order, or asks to come again later.
+    Closed {
+        /// In the server's words.
+        why: String,
+        /// `Retry-After`
+        retry_after: Option<Duration>,
+    },
+    /// It broke.
+    Broken(String),
+    /// The directory offers no such transport for what is followed, or the server refuses it.
+    Unsupported(String),
+    /// The directory has the resource no more.
+    Withdrawn(ResourceId),
+    /// What was sent is not what the protocol promises.
+    Violation(Index, String),
+    /// Asking again would not help: a wrong input, an untrusted certificate.
+    Fatal(Error),
+}
+
+/// What to do. Drain [`Core::poll_action`] after every `handle_*`.
+#[derive(Debug)]
+pub enum Action {
+    /// Begin a session; its events carry its number.
+    Open {
+        /// Its number.
+        session: u64,
+        /// How.
+        via: Via,
+        /// Where each followed resource stands.
+        places: Vec<Place>,
+        /// Read the directory again before.
+        refresh: bool,
+    },
+    /// End the session.
+    Close,
+    /// Hand out a change.
+    Deliver(Change),
+    /// Tell whoever wants to know.
+    Tell(Notice),
+    /// There is nothing more to do.
+    End(Error),
+}
+
+#[derive(Debug)]
+struct State {
+    followed: Followed,
+    built: Option<Built>,
+    /// Changes that wait for the network map.
+    held: Vec<Change>,
+    held_bytes: usize,
+    /// Since when it does not fit what it depends on.
+    unfit: Option<Instant>,
+    /// The transport in use offers it.
+    offered: bool,
+    /// This session brought something of it, or its place was taken up.
+    numbered: bool,
+}
+
+#[derive(Debug)]
+struct Built {
+    content: Arc<Content>,
+    seq: Option<u64>,
+    tag: Option<Tag>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Waiting { until: Instant },
+    Open { since: Instant, heard: Instant, accepted: bool },
+    Over,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Core {
+    states: Vec<State>,
+    vias: Vec<Via>,
+    via: usize,
+    /// Sessions in a row over `via` that brought nothing.
+    strikes: u32,
+    /// Vias in a row that do not work here.
+    unusable: usize,
+    why_unusable: Vec<String>,
+    withdrawn: u32,
+    /// Something came at least once.
+    worked: bool,
+    phase: Phase,
+    session: u64,
+    refresh: bool,
+    backoff: Backoff,
+    resyncs: u64,
+    actions: VecDeque<Action>,
+    limits: Limits,
+}
+
+/// Sessions that bring nothing before `auto` tries another transport.
+const STRIKES_MAX: u32 = 3;
+/// Times in a row that the directory must be without a resource before it counts as withdrawn: a server that starts may read it late.
+const WITHDRAWN_MAX: u32 = 6;
+/// A session of this length ends a row of failures.
+const STEADY: Duration = Duration::from_secs(10);
+
+impl Core {
+    /// Follows `followed` over the first of `vias` that works. `seed` spreads clients in time.
+    pub fn new(now: Instant, followed: Vec<Followed>, vias: Vec<Via>, limits: Limits, seed: u64) -> Self {
+        debug_assert!(!vias.is_empty() && !followed.is_empty());
+        let state =
+            |followed| State { followed, built: None, held: Vec::new(), held_bytes: 0, unfit: None, offered: true, numbered: false };
+        let mut core = Self {
+            states: followed.into_iter().map(state).collect(),
+            vias,
+            via: 0,
+            strikes: 0,
+            unusable: 0,
+            why_unusable: Vec::new(),
+            withdrawn: 0,
+            worked: false,
+            phase: Phase::Waiting { until: now },
+            session: 0,
+            refresh: false,
+            backoff: Backoff::new(limits.backoff_min, limits.backoff_max, seed),
+            resyncs: 0,
+            actions: VecDeque::new(),
+            limits,
+        };
+        core.open(now);
+        core
+    }
+
+    /// What to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Core::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let unfit = self.states.iter().filter_map(|state| state.unfit).min().map(|since| since + self.limits.consistency_time_max);
+        match self.phase {
+            Phase::Waiting { until } => Some(until),
+            Phase::Open { heard, .. } => {
+                let silent = heard + self.limits.followed_silence_max;
+                Some(unfit.map_or(silent, |unfit| unfit.min(silent)))
+            }
+            Phase::Over => None,
+        }
+    }
+
+    /// How often a copy was dropped because something did not fit.
+    pub fn resyncs(&self) -> u64 {
+        self.resyncs
+    }
+
+    /// The transport in use, once it was accepted.
+    pub fn via(&self) -> Option<Via> {
+        matches!(self.phase, Phase::Open { accepted: true, .. }).then(|| self.vias[self.via])
+    }
+
+    /// When the server was last heard; since then nothing is known of what it has.
+    pub fn heard(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Open { heard, accepted: true, .. } => Some(heard),
+            _ => None,
+        }
+    }
+
+    /// The copy of a resource and whether it fits the network map that is here.
+    pub fn copy(&self, index: Index) -> Option<Copy> {
+        let Built { content, seq, tag } = self.states[index].built.as_ref()?;
+        Some(Copy { content: content.clone(), seq: *seq, tag: tag.clone(), consistent: self.fits(index) })
+    }
+
+    /// Where each resource stands.
+    pub fn places(&self) -> Vec<Place> {
+        self.states.iter().map(State::place).collect()
+    }
+
+    /// Takes an event of a session; those of a session that is over are ignored.
+    pub fn handle_event(&mut self, now: Instant, session: u64, event: Event) {
+        let Phase::Open { heard, .. } = &mut self.phase else { return };
+        if session != self.session {
+            return;
+        }
+        *heard = now;
+        match event {
+            Event::Alive => {}
+            Event::Opened => self.accepted(),
+            Event::Without(index) => {
+                let state = &mut self.states[index];
+                (state.offered, state.built, state.held) = (false, None, Vec::new());
+                self.settle(now);
+            }
+            Event::Current { index, seq, tag } => {
+                self.accepted();
+                match self.states[index].confirm(seq, tag) {
+                    Ok(()) => self.progress(),
+                    Err(why) => self.mismatch(now, index, why),
+                }
+                self.settle(now);
+            }
+            Event::Update(update) => {
+                self.accepted();
+                let index = update.index;
+                match self.states[index].take(update, &self.limits) {
+                    Ok(()) => self.progress(),
+                    Err(why) => return self.mismatch(now, index, why),
+                }
+                self.settle(now);
+            }
+            Event::Stopped(index, why) => {
+                let resource = self.states[index].followed.resource.clone();
+                self.actions.push_back(Action::Close);
+                self.ended(now, Ended::Closed { why: format!("the server stopped {resource}: {why}"), retry_after: None });
+            }
+            Event::Ended(ended) => self.ended(now, ended),
+        }
+    }
+
+    /// A deadline passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Waiting { until } if until <= now => self.open(now),
+            Phase::Open { heard, .. } => {
+                if heard + self.limits.followed_silence_max <= now {
+                    self.actions.push_back(Action::Close);
+                    let why = format!("silent for {} s", self.limits.followed_silence_max.as_secs());
+                    return self.ended(now, Ended::Broken(why));
+                }
+                let late = |state: &State| state.unfit.is_some_and(|since| since + self.limits.consistency_time_max <= now);
+                if let Some(index) = self.states.iter().position(late) {
+                    self.mismatch(now, index, "it does not fit the network map that it depends on".into());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.session += 1;
+        self.phase = Phase::Open { since: now, heard: now, accepted: false };
+        let mut places = Vec::new();
+        for state in &mut self.states {
+            state.offered = true;
+            state.numbered = false;
+            places.push(state.place());
+        }
+        self.actions.push_back(Action::Open { session: self.session, via: self.vias[self.via], places, refresh: self.refresh });
+        self.refresh = true;
+    }
+
+    fn accepted(&mut self) {
+        if let Phase::Open { accepted: accepted @ false, .. } = &mut self.phase {
+            *accepted = true;
+            self.withdrawn = 0;
+            self.actions.push_back(Action::Tell(Notice::Following { via: self.vias[self.via] }));
+        }
+    }
+
+    fn progress(&mut self) {
+        (self.worked, self.strikes, self.unusable) = (true, 0, 0);
+        self.why_unusable.clear();
+        self.backoff.eased();
+    }
+
+    fn mismatch(&mut self, now: Instant, index: Index, why: String) {
+        self.resyncs += 1;
+        let state = &mut self.states[index];
+        (state.built, state.held, state.held_bytes, state.unfit) = (None, Vec::new(), 0, None);
+        let resource = state.followed.resource.clone();
+        self.actions.push_back(Action::Close);
+        self.actions.push_back(Action::Tell(Notice::Resynchronising { resource, why }));
+        self.wait(now, None);
+    }
+
+    fn ended(&mut self, now: Instant, ended: Ended) {
+        let Phase::Open { since, accepted, .. } = self.phase else { return };
+        if accepted && now.duration_since(since) >= STEADY {
+            self.backoff.reset();
+        }
+        match ended {
+            Ended::Fatal(error) => self.end(error),
+            Ended::Violation(index, why) => self.mismatch(now, index, why),
+            Ended::Closed { why, retry_after } => {
+                let retry_in = self.wait(now, retry_after);
+                self.lost(why, retry_in);
+            }
+            Ended::Unreachable(why) => {
+                let retry_in = self.wait(now, None);
+                self.lost(why, retry_in);
+            }
+            Ended::Broken(why) => {
+                self.strikes += 1;
+                let from = self.vias[self.via];
+                if self.vias.len() > 1 && self.strikes >= STRIKES_MAX {
+                    self.next_via();
+                    self.actions.push_back(Action::Tell(Notice::Switching { from, to: self.vias[self.via], why: why.clone() }));
+                }
+                let retry_in = self.wait(now, None);
+                self.lost(why, retry_in);
+            }
+            Ended::Withdrawn(resource) => {
+                self.withdrawn += 1;
+                if !self.worked || self.withdrawn >= WITHDRAWN_MAX {
+                    return self
+                        .end(Error::NotOffered { what: format!("the server has no resource {resource} any more"), offered: Vec::new() });
+                }
+                let retry_in = self.wait(now, None);
+                self.lost(format!("the directory has no {resource}"), retry_in);
+            }
+            Ended::Unsupported(why) => {
+                let from = self.vias[self.via];
+                self.unusable += 1;
+                self.why_unusable.push(format!("{from}: {why}"));
+                if self.unusable < self.vias.len() {
+                    self.next_via();
+                    self.actions.push_back(Action::Tell(Notice::Switching { from, to: self.vias[self.via], why }));
+                    return self.open(now);
+                }
+                if !self.worked {
+                    let what = match &self.vias[..] {
+                        [_] => format!("cannot follow over {from}: {why}"),
+                        _ => format!("cannot follow; {}", self.why_unusable.join("; ")),
+                    };
+                    return self.end(Error::NotOffered { what, offered: Vec::new() });
+                }
+                self.unusable = 0;
+                self.why_unusable.clear();
+                self.next_via();
+                let retry_in = self.wait(now, None);
+                self.lost(why, retry_in);
+            }
+        }
+    }
+
+    fn next_via(&mut self) {
+        self.via = (self.via + 1) % self.vias.len();
+        self.strikes = 0;
+    }
+
+    fn lost(&mut self, why: String, retry_in: Duration) {
+        self.actions.push_back(Action::Tell(Notice::Lost { why, retry_in }));
+    }
+
+    fn wait(&mut self, now: Instant, retry_after: Option<Duration>) -> Duration {
+        let asked = retry_after.unwrap_or_default().min(self.limits.retry_after_max);
+        let delay = self.backoff.next(asked);
+        self.phase = Phase::Waiting { until: now + delay };
+        for state in &mut self.states {
+            state.unfit = None;
+        }
+        delay
+    }
+
+    fn end(&mut self, error: Error) {
+        self.phase = Phase::Over;
+        self.actions.push_back(Action::End(error));
+    }
+
+    /// Hands out what fits now, what others depend on first.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let ready = (0..self.states.len()).filter(|index| !self.states[*index].held.is_empty() && self.fits(*index));
+            let rests_on = |index: &Index| self.states[*index].built.as_ref().map_or(0, |built| built.content.dependent_vtags().len());
+            let Some(index) = ready.min_by_key(rests_on) else { break };
+            let state = &mut self.states[index];
+            state.held_bytes = 0;
+            let wanted = state.followed.wanted;
+            for change in state.held.drain(..).filter(|_| wanted) {
+                self.actions.push_back(Action::Deliver(change));
+            }
+        }
+        for index in 0..self.states.len() {
+            let fits = self.states[index].built.is_none() || self.fits(index);
+            let state = &mut self.states[index];
+            state.unfit = if fits { None } else { state.unfit.or(Some(now)) };
+        }
+    }
+
+    /// Whether every followed resource it depends on is here in the version it names.
+    fn fits(&self, index: Index) -> bool {
+        let Some(built) = &self.states[index].built else { return false };
+        built.content.dependent_vtags().iter().all(|vtag| {
+            let is_it = |state: &&State| state.offered && state.followed.resource == vtag.resource_id && state.followed.input.is_none();
+            match self.states.iter().find(is_it) {
+                None => true,
+                Some(state) => state.built.as_ref().is_some_and(|built| built.tag.as_ref() == Some(&vtag.tag)),
+            }
+        })
+    }
+}
+
+impl State {
+    fn place(&self) -> Place {
+        self.built.as_ref().map(|built| Place { tag: built.tag.clone(), seq: built.seq }).unwrap_or_default()
+    }
+
+    /// The server says that what is here is the newest.
+    fn confirm(&mut self, seq: Option<u64>, tag: Option<Tag>) -> Result<(), String> {
+        let Some(built) = &mut self.built else { return Err("the server says it is up to date, and there is no copy".into()) };
+        if tag.is_some() && built.tag.is_some() && tag != built.tag {
+            return Err(format!("the server says it is up to date with {}, the copy is {}", text(&tag), text(&built.tag)));
+        }
+        built.seq = seq.or(built.seq);
+        self.numbered = true;
+        Ok(())
+    }
+
+    /// Applies an update and checks what it makes.
+    fn take(&mut self, update: Update, limits: &Limits) -> Result<(), String> {
+        let Update { since, seq, tag: said, media_type, body, .. } = update;
+        let (content, what) = match PatchKind::of_media_type(&media_type) {
+            None => (self.read(&media_type, &body, seq, limits)?, What::Full),
+            Some(kind) => match self.apply(kind, &body, since, seq, limits)? {
+                Some(content) => (content, What::Patch { kind, body }),
+                None => return Ok(()),
+            },
+        };
+        let tag = match (content.tag(), said) {
+            (Some(built), Some(said)) if built != said => return Err(format!("what was built is {built}, the server says {said}")),
+            (built, said) => built.or(said),
+        };
+        if let Some(vtag) = content.vtag()
+            && self.followed.input.is_none()
+            && vtag.resource_id != self.followed.resource
+        {
+            return Err(format!("meta/vtag names {}", vtag.resource_id));
+        }
+        // A full copy of what is here already is no change (RFC 8895 section 6.6), only a sign of life.
+        let same = |built: &Built| what == What::Full && tag.is_some() && built.tag == tag;
+        let unchanged = self.built.as_ref().is_some_and(same);
+        self.numbered = true;
+        self.built = Some(Built { content: content.clone(), seq, tag: tag.clone() });
+        if !unchanged {
+            let Followed { resource, input, media_type, .. } = &self.followed;
+            let change =
+                Change { resource: resource.clone(), input: input.clone(), seq, tag, media_type: media_type.clone(), content, what };
+            self.hold(change, limits);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, media_type: &str, body: &Bytes, seq: Option<u64>, limits: &Limits) -> Result<Arc<Content>, String> {
+        if !media_type.eq_ignore_ascii_case(&self.followed.media_type) {
+            return Err(format!("{media_type} is neither its media type nor that of a patch"));
+        }
+        if let (true, Some(built), Some(seq)) = (self.numbered, &self.built, seq)
+            && built.seq.is_some_and(|held| seq < held)
+        {
+            return Err(format!("a full copy of version {seq} after version {}", built.seq.unwrap_or_default()));
+        }
+        Content::read(media_type, body, limits).map(Arc::new)
+    }
+
+    /// `None`: it is here already.
+    fn apply(
+        &mut self,
+        kind: PatchKind,
+        body: &Bytes,
+        since: Since,
+        seq: Option<u64>,
+        limits: &Limits,
+    ) -> Result<Option<Arc<Content>>, String> {
+        let Some(built) = &mut self.built else { return Err("a patch without the copy it applies to".into()) };
+        if let (Some(held), Some(seq), true) = (built.seq, seq, self.numbered)
+            && seq <= held
+        {
+            return Ok(None);
+        }
+        // The first of a session is since the version that was announced by its tag, whatever its number.
+        if let (Since::Seq(since), Some(held), true) = (since, built.seq, self.numbered)
+            && since != held
+        {
+            return Err(format!("a patch since version {since}, the copy is version {held}"));
+        }
+        // In place unless somebody still reads the version before.
+        Arc::make_mut(&mut built.content).apply(kind, body, limits)?;
+        Ok(Some(built.content.clone()))
+    }
+
+    fn hold(&mut self, change: Change, limits: &Limits) {
+        self.held_bytes += change.bytes();
+        self.held.push(change);
+        if self.held.len() > limits.changes_waiting_max || self.held_bytes > limits.changes_waiting_bytes_max {
+            let last = self.held.pop().expect("one was pushed above").into_full();
+            self.held_bytes = last.bytes();
+            self.held = vec![last];
+        }
+    }
+}
+
+fn text(tag: &Option<Tag>) -> &str {
+    tag.as_ref().map_or("no version", Tag::as_str)
+}

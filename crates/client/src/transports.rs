@@ -1,0 +1,183 @@
+//! The update protocols, one file each: they speak to the server and report what it said as [`Event`]s; what it means is for
+//! [`crate::replica`] to know.
+//!
+//! Invariant: a session ends by returning how; it holds no more than one update that was not taken yet, for each resource.
+pub(crate) mod push;
+pub(crate) mod sse;
+pub(crate) mod tips;
+pub(crate) mod websocket;
+
+use crate::{
+    catalog::{Catalog, Offer},
+    client::{Client, refusal},
+    error::Error,
+    http::Reply,
+    replica::{
+        Via,
+        core::{Ended, Event, Followed, Place, Since, Update},
+    },
+};
+use alto::id::Tag;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use http::{HeaderMap, StatusCode, header};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::sync::{mpsc, watch};
+
+/// One update protocol, at the client's end.
+pub(crate) trait Transport {
+    /// Follows until there is a reason not to. Dropped when it is no longer wanted.
+    fn run(session: Session) -> impl Future<Output = Ended> + Send;
+}
+
+/// Runs one session.
+pub(crate) async fn run(via: Via, session: Session) -> Ended {
+    match via {
+        Via::Sse => sse::Sse::run(session).await,
+        Via::Tips => tips::Tips::run(session).await,
+        Via::Push => push::Push::run(session).await,
+        Via::WebSocket => websocket::WebSocket::run(session).await,
+    }
+}
+
+/// What a transport is told.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub client: Arc<Client>,
+    pub catalog: Arc<Catalog>,
+    /// What to follow, and where it stood when the session began.
+    pub follows: Vec<Follow>,
+    /// Where it stands: updates that were taken move it.
+    pub places: watch::Receiver<Vec<Place>>,
+    pub events: Events,
+}
+
+/// One resource for a transport.
+#[derive(Debug, Clone)]
+pub(crate) struct Follow {
+    pub index: usize,
+    pub followed: Followed,
+    pub place: Place,
+}
+
+impl Follow {
+    /// Its input as text.
+    pub fn input(&self) -> Option<Box<str>> {
+        self.followed.input.as_ref().map(|input| String::from_utf8_lossy(input).into())
+    }
+
+    /// `Accept` of whatever may come of it.
+    pub fn accept(&self) -> String {
+        use alto::media_type::{ERROR, JSON_PATCH, MERGE_PATCH};
+        format!("{},{MERGE_PATCH},{JSON_PATCH},{ERROR}", self.followed.media_type)
+    }
+
+    pub fn update(&self, since: Since, seq: Option<u64>, tag: Option<Tag>, media_type: impl Into<Box<str>>, body: Bytes) -> Event {
+        Event::Update(Update { index: self.index, since, seq, tag, media_type: media_type.into(), body })
+    }
+}
+
+/// Where to report. Waits while reports are not taken, so that a connection is read no faster than its updates are applied.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
+    pub session: u64,
+    pub sender: mpsc::Sender<(u64, Event)>,
+}
+
+impl Events {
+    pub async fn send(&self, event: Event) {
+        // Nobody listens: then this session is about to be dropped.
+        let _ = self.sender.send((self.session, event)).await;
+    }
+}
+
+impl Session {
+    /// The service of a media type for all that is followed; what only others depend on may be left out.
+    pub async fn service(&mut self, media_type: &str) -> Result<Offer, Ended> {
+        let resources = self.follows.iter().map(|follow| &follow.followed.resource);
+        let Some(offer) = self.catalog.update_service(media_type, resources).cloned() else {
+            return Err(Ended::Unsupported(format!("the directory offers no {media_type} for it")));
+        };
+        self.keep(|follow| offer.entry.uses.contains(&follow.followed.resource), media_type).await?;
+        Ok(offer)
+    }
+
+    /// Leaves out what is not offered.
+    pub async fn keep(&mut self, offered: impl Fn(&Follow) -> bool, what: &str) -> Result<(), Ended> {
+        let (kept, without): (Vec<_>, Vec<_>) = std::mem::take(&mut self.follows).into_iter().partition(offered);
+        self.follows = kept;
+        for follow in without {
+            if follow.followed.wanted {
+                return Err(Ended::Unsupported(format!("the directory offers no {what} for {}", follow.followed.resource)));
+            }
+            self.events.send(Event::Without(follow.index)).await;
+        }
+        Ok(())
+    }
+
+    /// Runs one future a resource; the first to end ends all.
+    pub async fn each<F: Future<Output = Ended>>(self, one: impl Fn(Arc<Self>, Follow) -> F) -> Ended {
+        let follows = self.follows.clone();
+        let session = Arc::new(self);
+        let mut running: FuturesUnordered<_> = follows.into_iter().map(|follow| one(session.clone(), follow)).collect();
+        running.next().await.unwrap_or_else(|| Ended::Unsupported("there is nothing to follow".into()))
+    }
+}
+
+/// What an error of an exchange means for the session.
+pub(crate) fn failed(error: Error) -> Ended {
+    match error {
+        Error::Connect { .. } | Error::Timeout { .. } => Ended::Unreachable(error.to_string()),
+        // A certificate that is not trusted will not be trusted in a second.
+        Error::Tls { ref source, .. } if source.kind() == std::io::ErrorKind::InvalidData => Ended::Fatal(error),
+        Error::Tls { .. } => Ended::Unreachable(error.to_string()),
+        Error::Broken { .. } => Ended::Unreachable(error.to_string()),
+        Error::Url { .. } | Error::Certificates { .. } => Ended::Fatal(error),
+        Error::Status { .. } | Error::Refused { .. } | Error::BadAnswer { .. } | Error::NotOffered { .. } | Error::Limit { .. } => {
+            Ended::Unsupported(error.to_string())
+        }
+    }
+}
+
+/// What a status other than success means for the session.
+pub(crate) fn refused(client: &Client, reply: &Reply, method: http::Method) -> Ended {
+    let words = match refusal(reply, &client.options().limits.documents) {
+        // A wrong input is wrong over every transport.
+        Ok(Some(error)) if reply.status == StatusCode::BAD_REQUEST => return Ended::Fatal(error),
+        Ok(Some(error)) => error,
+        Ok(None) => Error::Status { method, uri: reply.uri.to_string(), status: reply.status, body: reply.excerpt() },
+        Err(error) => error,
+    };
+    match reply.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY => {
+            Ended::Closed { why: words.to_string(), retry_after: retry_after(&reply.headers) }
+        }
+        status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
+            Ended::Closed { why: words.to_string(), retry_after: retry_after(&reply.headers) }
+        }
+        _ => Ended::Unsupported(words.to_string()),
+    }
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).unwrap_or_default()),
+    }
+}
+
+/// Media type without parameters.
+pub(crate) fn media_type_of(headers: &HeaderMap) -> String {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The tag in an `ETag` that is one version's (a weak one, or one of another coding, is not).
+pub(crate) fn etag(headers: &HeaderMap) -> Option<Tag> {
+    headers.get(header::ETAG)?.to_str().ok()?.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+}

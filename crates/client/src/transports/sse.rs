@@ -1,0 +1,112 @@
+//! Update streams (RFC 8895): one stream for everything that is followed, opened by POST. What depends on something else comes after it
+//! (section 6.7.1). There are no numbers: that nothing is missing follows from one connection that delivers in order.
+use super::{Session, Transport, failed, media_type_of, refused};
+use crate::{
+    http::Ask,
+    replica::core::{Ended, Event, Since},
+};
+use alto::{
+    id::SubstreamId,
+    media_type,
+    updates::{
+        AddUpdate,
+        sse::{ControlEvent, Decoder, EventType, Message, UpdateStreamReq},
+    },
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt;
+
+pub(crate) struct Sse;
+
+impl Transport for Sse {
+    async fn run(mut session: Session) -> Ended {
+        let offer = match session.service(media_type::EVENT_STREAM).await {
+            Ok(offer) => offer,
+            Err(ended) => return ended,
+        };
+        let mut request = UpdateStreamReq::default();
+        for follow in &session.follows {
+            // "the client MUST support all incremental methods from the set announced" (section 6.5).
+            let known = |kind: &str| [media_type::MERGE_PATCH, media_type::JSON_PATCH].contains(&kind);
+            let kinds = offer.entry.capabilities.incremental_change_media_types.get(&follow.followed.resource);
+            let add = AddUpdate {
+                resource_id: follow.followed.resource.clone(),
+                tag: follow.place.tag.clone(),
+                incremental_changes: kinds.is_none_or(|kinds| kinds.split(',').all(|kind| known(kind.trim()))),
+                input: follow.input(),
+            };
+            request.add.push((substream(follow.index), add));
+        }
+        let mut headers = HeaderMap::new();
+        let accept = format!("{},{}", media_type::EVENT_STREAM, media_type::ERROR);
+        headers.insert(header::ACCEPT, HeaderValue::from_str(&accept).expect("media types are ASCII"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::UPDATE_STREAM_PARAMS));
+        let ask = Ask { method: Method::POST, uri: offer.uri.clone(), headers, body: request.to_json().into() };
+        let mut streamed = match session.client.transport().stream(ask).await {
+            Ok(streamed) => streamed,
+            Err(error) => return failed(error),
+        };
+        if streamed.status != StatusCode::OK {
+            return match session.client.transport().rest(streamed).await {
+                Ok(reply) => refused(&session.client, &reply, Method::POST),
+                Err(error) => failed(error),
+            };
+        }
+        let got = media_type_of(&streamed.headers);
+        if got != media_type::EVENT_STREAM {
+            return Ended::Unsupported(format!("{} answers with {got:?}", offer.uri));
+        }
+        session.events.send(Event::Opened).await;
+
+        let mut decoder = Decoder::new(session.client.options().limits.body_bytes_max);
+        loop {
+            let data = match streamed.body.frame().await {
+                None => return Ended::Closed { why: "the server ended the stream".into(), retry_after: None },
+                Some(Err(error)) => return Ended::Broken(format!("the stream broke: {error}")),
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            };
+            let mut messages = Vec::new();
+            if let Err(violation) = decoder.push(&data, |message| messages.push(message)) {
+                return Ended::Violation(session.follows[0].index, violation.to_string());
+            }
+            if decoder.take_comments() > 0 {
+                session.events.send(Event::Alive).await;
+            }
+            for message in messages {
+                if let Err(ended) = report(&session, message).await {
+                    return ended;
+                }
+            }
+        }
+    }
+}
+
+async fn report(session: &Session, message: Message) -> Result<(), Ended> {
+    let first = session.follows[0].index;
+    let event: EventType = message.event.parse().map_err(|error| Ended::Violation(first, format!("{error}")))?;
+    if event.is_control() {
+        let control = ControlEvent::from_json(&message.data)
+            .map_err(|error| Ended::Violation(first, format!("its control event is wrong: {error}")))?;
+        for follow in &session.follows {
+            if control.stopped.contains(&substream(follow.index)) {
+                let why = control.description.as_deref().unwrap_or("no reason given").to_owned();
+                session.events.send(Event::Stopped(follow.index, why)).await;
+            }
+        }
+        return Ok(());
+    }
+    let follow = event
+        .data_id
+        .as_ref()
+        .filter(|id| id.content_id.is_none())
+        .and_then(|id| session.follows.iter().find(|follow| substream(follow.index) == id.substream));
+    match follow {
+        Some(follow) => session.events.send(follow.update(Since::Before, None, None, event.media_type, message.data.into())).await,
+        None => return Err(Ended::Violation(first, format!("an event for {event}, which was not asked for"))),
+    }
+    Ok(())
+}
+
+fn substream(index: usize) -> SubstreamId {
+    format!("s{index}").parse().expect("a letter and digits are a substream id")
+}
