@@ -2,24 +2,23 @@
 //!
 //! CPU is the server's own (all its threads, user and kernel) over what it served, medians of rounds that take turns with the peer;
 //! wall time would also measure the client, which shares the machine. What the crates' own benches print goes into the page as it is.
+//! The bench has parts that can be run alone; each writes its own section of the page.
 mod crates;
+mod exchange;
+mod fan_out;
 mod load;
 mod maps;
+mod page;
 mod prefixes;
+mod restart;
 mod servers;
 mod usage;
 
 use crate::workspace;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use load::{Http, Plan};
-use std::{
-    fmt::Write,
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use page::Row;
+use std::{fmt::Write, fs, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 use usage::Cpu;
 
 /// How long to measure.
@@ -31,24 +30,41 @@ pub enum Effort {
     Quick,
 }
 
-/// One line of the table.
-struct Row {
-    what: String,
-    target: String,
-    ours: String,
-    peer: String,
-    ratio: String,
+/// What can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Ready maps beside nginx, memory, time to the first answer.
+    Maps,
+    /// One event to thousands of clients, beside nchan and mosquitto.
+    FanOut,
+    /// Coming back with a long history.
+    Restart,
+    /// The benches of the crates.
+    Crates,
 }
 
-/// Measures and prints; `Full` writes the page.
-pub fn run(effort: Effort) -> Result<()> {
+/// The parts by name, in the order of the page.
+const PARTS: [(&str, Part); 4] = [("maps", Part::Maps), ("fan-out", Part::FanOut), ("restart", Part::Restart), ("crates", Part::Crates)];
+
+/// Measures the named parts (all, when none is named) and prints; without `--quick` it writes their sections of the page.
+pub fn run(args: &[&str]) -> Result<()> {
+    let effort = if args.contains(&"--quick") { Effort::Quick } else { Effort::Full };
+    // What chooses within a part: `fan-out:sse` runs the rows whose name has it.
+    let mut chosen = Vec::new();
+    for arg in args.iter().filter(|arg| **arg != "--quick") {
+        let (name, filter) = arg.split_once(':').unwrap_or((arg, ""));
+        let Some((_, part)) = PARTS.iter().find(|(known, _)| *known == name) else {
+            bail!("there is no part {name}; the parts are {}", PARTS.map(|(name, _)| name).join(", "));
+        };
+        chosen.push((name, *part, filter));
+    }
+    if chosen.is_empty() {
+        chosen = PARTS.iter().map(|(name, part)| (*name, *part, "")).collect();
+    }
     if cfg!(debug_assertions) {
         // The client must not be the slow part: build ourselves optimised and go on there.
         let mut again = workspace::cargo();
-        again.args(["run", "--release", "--quiet", "--package", "xtask", "--", "bench"]);
-        if effort == Effort::Quick {
-            again.arg("--quick");
-        }
+        again.args(["run", "--release", "--quiet", "--package", "xtask", "--", "bench"]).args(args);
         return workspace::run(&mut again);
     }
     ensure!(Path::new("/usr/sbin/nginx").exists() || workspace::on_path("nginx"), "the peer is missing; apt-get install nginx");
@@ -56,19 +72,26 @@ pub fn run(effort: Effort) -> Result<()> {
     let scratch = workspace::target_dir()?.join("bench");
     fs::remove_dir_all(&scratch).or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     fs::create_dir_all(&scratch)?;
-
-    let mut rows = Vec::new();
-    http(&program, &scratch, effort, &mut rows)?;
-    rows.push(memory(&program, &scratch)?);
-    rows.push(first_answer(&program, effort)?);
-    let details = cargo_bench(&scratch)?;
-    rows.extend(crates::rows(&details)?);
-    let table = table(&rows);
-    println!("\n{table}");
-    if effort == Effort::Full {
-        let page = workspace::root().join("docs/benchmarks.md");
-        fs::write(&page, page_text(&table, &details)?)?;
-        println!("wrote {}", page.display());
+    for (name, part, filter) in chosen {
+        let mut rows = Vec::new();
+        let mut details = String::new();
+        match part {
+            Part::Maps => {
+                http(&program, &scratch, effort, &mut rows)?;
+                rows.push(memory(&program, &scratch)?);
+                rows.push(first_answer(&program, effort)?);
+            }
+            Part::FanOut => fan_out::measure(&program, &scratch, effort, filter, &mut rows)?,
+            Part::Restart => rows.push(restart::measure(&program, &scratch, effort)?),
+            Part::Crates => {
+                details = cargo_bench(&scratch)?;
+                rows.extend(crates::rows(&details)?);
+            }
+        }
+        println!("\n{}", page::table(&rows));
+        if effort == Effort::Full && filter.is_empty() {
+            page::write(name, &rows, &details)?;
+        }
     }
     Ok(())
 }
@@ -242,57 +265,4 @@ impl Spread {
     fn show_in(&self, unit: &str, digits: usize) -> String {
         format!("{:.digits$} {unit} ({:.digits$}-{:.digits$})", self.median, self.min, self.max)
     }
-}
-
-/// The rows as an aligned table that is also Markdown.
-fn table(rows: &[Row]) -> String {
-    let head = ["what", "target", "ours", "peer", "ratio"].map(str::to_owned);
-    let cells = rows.iter().map(|row| [&row.what, &row.target, &row.ours, &row.peer, &row.ratio].map(String::clone));
-    let all: Vec<[String; 5]> = std::iter::once(head).chain(cells).collect();
-    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
-    let mut text = String::new();
-    for (at, row) in all.iter().enumerate() {
-        let padded: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text += &format!("| {} |\n", padded.join(" | "));
-        if at == 0 {
-            text += &format!("| {} |\n", widths.map(|width| "-".repeat(width)).join(" | "));
-        }
-    }
-    text
-}
-
-fn page_text(table: &str, details: &str) -> Result<String> {
-    let first_line = |program: &str, argument: &str| -> String {
-        let out = Command::new(program).arg(argument).output();
-        let text = out.map(|out| String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()).unwrap_or_default();
-        text.lines().next().unwrap_or("unknown").to_owned()
-    };
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("").trim_start_matches(['\t', ' ', ':']);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    Ok(format!(
-        "# Benchmarks
-
-Made by `cargo xtask bench` (it builds everything optimised, starts both servers on free ports, and takes about five minutes; it needs
-`apt-get install nginx`). Do not edit: the next run overwrites this page.
-
-{table}
-- Machine: {cores} cores ({model}), Linux {}; {}; {}.
-- HTTP rows: both servers serve the same bytes over loopback, in turns; CPU is all threads of the server, user and kernel, over what it served;
-  median (min-max) of 5 rounds of 2 s; 16 connections for 10 KB, 4 for 10 MB. nginx has two workers, sendfile, open_file_cache, gzip_static, no log;
-  its HTTP/2 listener has sendfile off, without which nginx 1.22 waits for delayed acknowledgements.
-- The 10 MB map has {} PIDs and a million costs. Memory is the difference in resident memory between a server with and without its cost map, 3 s after
-  the first GET, less one copy of the JSON.
-
-## What the crates' own benches printed
-
-```text
-{details}```
-",
-        fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
-        first_line("rustc", "--version"),
-        first_line(if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" }, "-v"),
-        maps::LARGE_PIDS,
-    ))
 }

@@ -22,7 +22,8 @@ usage: cargo xtask <chore>
   licences        list the dependencies' licences and compare them with the allow list
   pages           rewrite docs/limits.md and the reference in docs/configuration.md from the code
   interop         build the program and let curl, nghttp and a Python client use it
-  bench [--quick] measure every row of the speed table beside its peer; writes docs/benchmarks.md (--quick: fewer rounds, writes nothing)
+  bench [PART...] measure the speed table beside its peers and write docs/benchmarks.md; parts: maps, fan-out, restart, crates
+                  (--quick: fewer rounds, writes nothing; fan-out:sse: only rows with `sse` in their name, writes nothing)
   release         build the optimised program and pack it with its licences under target/dist
 ";
 
@@ -35,8 +36,7 @@ fn main() -> ExitCode {
         ["licences"] => licences::run(true),
         ["pages"] => pages::write(),
         ["interop"] => interop::run(),
-        ["bench"] => bench::run(bench::Effort::Full),
-        ["bench", "--quick"] => bench::run(bench::Effort::Quick),
+        ["bench", args @ ..] => bench::run(args),
         ["release"] => release::run(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

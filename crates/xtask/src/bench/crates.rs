@@ -2,7 +2,7 @@
 //!
 //! A bench prints lines of a name and figures, indented below a heading where one name occurs several times. A row that finds no
 //! line of its name fails the run, so that a renamed line is noticed.
-use super::Row;
+use super::page::Row;
 use anyhow::{Context, Result};
 
 /// Where a figure stands: heading (or ""), how the line starts, which of its numbers.

@@ -16,9 +16,35 @@ pub struct Server {
     pub http1: SocketAddr,
     /// HTTP/2 with prior knowledge.
     pub http2: SocketAddr,
+    /// The admin listener of ours.
+    pub admin: SocketAddr,
 }
 
 impl Server {
+    /// A server on one address.
+    pub fn new(child: Child, address: SocketAddr) -> Self {
+        Self { child, http1: address, http2: address, admin: address }
+    }
+
+    /// Waits until it takes connections.
+    pub fn connectable(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(self.http1).is_err() {
+            if Instant::now() > deadline {
+                bail!("nobody listens on {} after 20 s", self.http1);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// The process whose tree is measured.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -44,12 +70,20 @@ impl Drop for Server {
 
 /// `altocast serve ARGS` on free ports. Returns once `path` was answered, with the time from spawn to that answer.
 pub fn altocast(program: &Path, args: &[&str], path: &str) -> Result<(Server, Duration)> {
+    altocast_with(program, args, &[], path)
+}
+
+/// The same with keys of the configuration set in the environment.
+pub fn altocast_with(program: &Path, args: &[&str], keys: &[(&str, &str)], path: &str) -> Result<(Server, Duration)> {
     let (public, admin) = (free()?, free()?);
     let mut command = Command::new(program);
     command.arg("serve").args(args).env("ALTOCAST_SERVER_LISTEN", public.to_string()).env("ALTOCAST_ADMIN_LISTEN", admin.to_string());
+    // A data directory that no other server has, and nobody's own. Rows about the disk name one.
+    let data = program.with_file_name("bench").join(format!("data-{}", public.port()));
+    command.env("XDG_DATA_HOME", data).envs(keys.iter().copied());
     let started = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("altocast")?;
-    let server = Server { child, http1: public, http2: public };
+    let server = Server { child, http1: public, http2: public, admin };
     answered(&server, path)?;
     Ok((server, started.elapsed()))
 }
@@ -60,15 +94,10 @@ pub fn nginx(files: &Path, path: &str) -> Result<Server> {
     let folder = files.parent().context("the files lie in a folder")?;
     let scratch = folder.join("nginx");
     fs::create_dir_all(&scratch)?;
-    // As root nginx would let its workers be nobody, who need not be able to read our files.
-    let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
-    let user = if root { "user root;" } else { "" };
-    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {}/{kind};\n", scratch.display()))
-        .concat();
-    let (files, scratch) = (files.display(), scratch.display());
+    let (common, temp) = nginx_common(&scratch);
+    let files = files.display();
     let configuration = format!(
-        "{user} daemon off; pid {scratch}/nginx.pid; error_log {scratch}/error.log;
+        "{common}
 worker_processes 2; worker_rlimit_nofile 10000;
 events {{ worker_connections 4000; multi_accept on; }}
 http {{
@@ -88,9 +117,23 @@ server {{ listen {http2} http2 reuseport; tcp_nopush off; sendfile off; output_b
     command.arg("-c").arg(&file).arg("-e").arg(folder.join("nginx-start.log"));
     let child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("nginx (apt-get install nginx)")?;
-    let server = Server { child, http1, http2 };
+    let server = Server { child, http1, http2, admin: http1 };
     answered(&server, path)?;
     Ok(server)
+}
+
+/// What every nginx here is told: everything in a folder, in the foreground. For the main block and the `http` block.
+pub fn nginx_common(folder: &Path) -> (String, String) {
+    // As root nginx would let its workers be nobody, who need not be able to read our files.
+    let user = if is_root() { "user root;" } else { "" };
+    let folder = folder.display();
+    let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|kind| format!("{kind}_temp_path {folder}/{kind};\n")).concat();
+    (format!("{user} daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;"), temp)
+}
+
+/// Whether we are root.
+pub fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n")
 }
 
 fn answered(server: &Server, path: &str) -> Result<()> {
@@ -104,6 +147,7 @@ fn answered(server: &Server, path: &str) -> Result<()> {
     bail!("no answer for {path} within a minute")
 }
 
-fn free() -> Result<SocketAddr> {
+/// A free port on loopback.
+pub fn free() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
