@@ -9,6 +9,7 @@ mod ready;
 pub(crate) mod sse;
 pub(crate) mod tips;
 pub(crate) mod tips_stream;
+pub(crate) mod websocket;
 
 use crate::{Limits, listen::Reply, reply};
 use alto::{ErrorBody, id::ResourceId};
@@ -26,6 +27,9 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
+/// Of events that go out in one go. 64 KiB: more fills no packets better, and a client that stalls pins little.
+const BATCH_BYTES: usize = 64 << 10;
+
 /// What all transports share.
 pub(crate) struct Transports {
     pub(crate) publisher: Arc<Publisher>,
@@ -40,6 +44,9 @@ pub(crate) struct Transports {
     pub(crate) streams: sse::Streams,
     pub(crate) queues: push::Queues,
     pub(crate) tips: tips::Tips,
+    pub(crate) messages: websocket::Messages,
+    /// Origins whose pages may open WebSockets; none: all.
+    pub(crate) websocket_origins: Vec<String>,
     /// Views of POST-mode resources that are computed at a time.
     opening: Semaphore,
     waiting: AtomicUsize,
@@ -47,7 +54,12 @@ pub(crate) struct Transports {
 }
 
 impl Transports {
-    pub(crate) fn new(publisher: Arc<Publisher>, limits: &Limits, queries: &maps::guidance::Limits) -> Arc<Self> {
+    pub(crate) fn new(
+        publisher: Arc<Publisher>,
+        limits: &Limits,
+        queries: &maps::guidance::Limits,
+        websocket_origins: Vec<String>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             bell: Bell::new(&publisher),
             publisher,
@@ -58,6 +70,8 @@ impl Transports {
             streams: sse::Streams::default(),
             queues: push::Queues::default(),
             tips: tips::Tips::new(limits),
+            messages: websocket::Messages::new(limits.ready_bytes_max),
+            websocket_origins,
             opening: Semaphore::new(limits.queries_at_once.max(1)),
             waiting: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
@@ -89,7 +103,7 @@ impl Transports {
 
     pub(crate) fn bounds(&self) -> sse::Bounds {
         let Limits { substreams_max, substream_ids_max, control_requests_max, keep_alive, .. } = self.limits;
-        sse::Bounds { substreams_max, substream_ids_max, control_requests_max, keep_alive }
+        sse::Bounds { substreams_max, substream_ids_max, control_requests_max, keep_alive, batch_bytes: BATCH_BYTES }
     }
 
     /// The view that a client asks for; one of a POST-mode resource is computed beside the worker. Errors name fields that begin with `field`.

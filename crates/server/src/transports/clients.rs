@@ -129,13 +129,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Counts an update that it is sent.
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.clients.sent(self.transport, 1, bytes);
-    }
-
-    /// Counts several.
-    pub(crate) fn sent_all(&self, updates: usize, bytes: usize) {
+    /// Counts updates that it is sent.
+    pub(crate) fn sent(&self, updates: usize, bytes: usize) {
         self.clients.sent(self.transport, updates, bytes);
     }
 }
@@ -165,7 +160,7 @@ mod tests {
         let refused = clients.join(Transport::Sse).unwrap_err();
         assert_eq!((refused.status(), refused.headers()[RETRY_AFTER].to_str().unwrap()), (StatusCode::TOO_MANY_REQUESTS, "5"));
         assert!(std::str::from_utf8(refused.body()).unwrap().contains("update_streams_max"));
-        first.sent(7);
+        first.sent(1, 7);
         drop(first);
         let _third = clients.join(Transport::Sse).unwrap();
         let count = clients.counts().next().unwrap();

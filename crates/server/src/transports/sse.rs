@@ -297,7 +297,7 @@ impl Outgoing for Body {
             match state.stream.next(Instant::now(), &self.transports.payloads, pieces) {
                 Next::Said { updates } => {
                     let bytes = pieces.iter().map(Bytes::len).sum();
-                    self.client.sent_all(updates, bytes);
+                    self.client.sent(updates, bytes);
                     return Poll::Ready(true);
                 }
                 Next::Ended => return Poll::Ready(false),

@@ -18,9 +18,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Events are gathered up to so many bytes before they are handed on: what one commit changed goes out in one go. 64 KiB.
-const BATCH_BYTES: usize = 64 << 10;
-
 /// Names the data of an event: the same for all streams.
 pub(crate) type PayloadKey = (ViewId, Seq, Seq, &'static str);
 /// Data made ready.
@@ -33,6 +30,8 @@ pub(crate) struct Bounds {
     pub(crate) substream_ids_max: usize,
     pub(crate) control_requests_max: u32,
     pub(crate) keep_alive: Duration,
+    /// Events are gathered up to so many bytes before they are handed on: what one commit changed goes out in one go.
+    pub(crate) batch_bytes: usize,
 }
 
 /// What a substream follows.
@@ -263,7 +262,7 @@ impl Stream {
                 self.ended = true;
                 break;
             }
-            if bytes >= BATCH_BYTES {
+            if bytes >= self.bounds.batch_bytes {
                 break;
             }
             match self.say(payloads, pieces) {
