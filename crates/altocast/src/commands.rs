@@ -8,3 +8,4 @@ pub mod publish;
 pub mod rank;
 mod reach;
 mod view;
+pub mod watch;

@@ -34,6 +34,7 @@ enum Command {
     Rank(commands::rank::Args),
     Check(commands::check::Args),
     Publish(commands::publish::Args),
+    Watch(commands::watch::Args),
     Config(commands::config::Args),
 }
 
@@ -63,6 +64,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Rank(args) => commands::rank::run(args).await,
             Command::Check(args) => commands::check::run(args).await,
             Command::Publish(args) => commands::publish::run(args).await,
+            Command::Watch(args) => commands::watch::run(args).await,
             Command::Config(args) => commands::config::run(args),
         }
     });

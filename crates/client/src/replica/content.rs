@@ -110,6 +110,7 @@ impl Content {
             Form::Map(document) => match &**document {
                 Document::NetworkMap(map) => (map.vtag.clone(), Vec::new()),
                 Document::CostMap(map) => (map.vtag.clone(), map.dependent_vtags.clone()),
+                Document::EndpointProperties(properties) => (None, properties.dependent_vtags.clone()),
                 _ => (None, Vec::new()),
             },
             Form::Json(value) => {
