@@ -35,6 +35,8 @@ mod transports;
 mod view;
 
 pub use error::Error;
+#[doc(hidden)]
+pub use listen::serve_websocket_echo;
 pub use options::{Limits, Options, TlsFiles};
 pub use server::{Handle, Server};
-pub use sources::{NoSources, SourceReport, SourceStatus};
+pub use sources::{NoSources, SourceReport, SourceStatus, StoreStatus};

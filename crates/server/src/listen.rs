@@ -7,7 +7,15 @@ mod http1;
 mod http2;
 mod io;
 pub(crate) mod live;
+mod stream;
 pub(crate) mod tls;
+mod value;
+mod websocket;
+mod wire;
+pub(crate) mod worker;
+
+pub use websocket::serve_websocket_echo;
+pub(crate) use worker::{become_worker, end_live_answers, worker};
 
 use crate::{
     Error, Limits,
@@ -15,11 +23,19 @@ use crate::{
 };
 use budget::{Budget, Share};
 use bytes::Bytes;
-use http::request::Parts;
-use std::{cell::Cell, future::Future, io::ErrorKind, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use http::{HeaderValue, request::Parts};
+use std::{
+    cell::RefCell,
+    future::Future,
+    io::ErrorKind,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
 
 /// An answer, whole.
@@ -54,6 +70,13 @@ pub(crate) enum Step {
     Answer(Answer),
     /// Read its body first.
     Body {
+        /// More is refused.
+        bytes_max: usize,
+        /// What to do with all of it.
+        then: Box<dyn FnOnce(Bytes) -> Answer + Send>,
+    },
+    /// The same for a body that is one JSON value, which may be complete before it ends: HTTP/2 clients that want their stream open.
+    Value {
         /// More is refused.
         bytes_max: usize,
         /// What to do with all of it.
@@ -148,20 +171,6 @@ impl Collected {
     }
 }
 
-thread_local! {
-    static WORKER: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Which worker this thread is; 0 for any other.
-pub(crate) fn worker() -> usize {
-    WORKER.get()
-}
-
-/// Makes this thread a worker.
-pub(crate) fn become_worker(number: usize) {
-    WORKER.set(number);
-}
-
 /// How far the server is with stopping. When the sender is gone, everything ends at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -239,10 +248,7 @@ pub(crate) async fn accept<H: Handler>(
         match accepted {
             Ok((stream, address)) => {
                 let (listening, stage, alive) = (listening.clone(), stage.clone(), alive.clone());
-                tokio::spawn(async move {
-                    connection(stream, address, listening, stage).await;
-                    drop((slot, alive));
-                });
+                tokio::spawn(connection(stream, address, listening, stage, Held { _slot: slot, _alive: alive }));
             }
             // The client left before we came: nothing of ours is wrong.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -254,7 +260,19 @@ pub(crate) async fn accept<H: Handler>(
     }
 }
 
-async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, listening: Arc<Listening<H>>, stage: watch::Receiver<Stage>) {
+/// What every connection holds until it ends.
+struct Held {
+    _slot: OwnedSemaphorePermit,
+    _alive: mpsc::Sender<()>,
+}
+
+async fn connection<H: Handler>(
+    stream: TcpStream,
+    address: SocketAddr,
+    listening: Arc<Listening<H>>,
+    stage: watch::Receiver<Stage>,
+    held: Held,
+) {
     let Ok(local) = stream.local_addr() else { return };
     static CONNECTIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let connection = ConnectionId(CONNECTIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
@@ -277,12 +295,12 @@ async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, listenin
         if listening.http2 && stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             http2::serve(io::Io::new(stream), peer(true, Protocol::Http2), &listening, stage).await;
         } else {
-            http1::serve(io::Io::new(stream), peer(true, Protocol::Http1), &listening, stage).await;
+            http1::serve(io::Io::new(stream), peer(true, Protocol::Http1), &listening, stage, held).await;
         }
         return;
     }
     if !listening.http2 {
-        return http1::serve(io::Io::new(stream), peer(false, Protocol::Http1), &listening, stage).await;
+        return http1::serve(io::Io::new(stream), peer(false, Protocol::Http1), &listening, stage, held).await;
     }
     let mut io = io::Io::new(stream);
     let mut stopping = stage.clone();
@@ -296,7 +314,24 @@ async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, listenin
         },
     };
     match protocol {
-        Protocol::Http1 => http1::serve(io, peer(false, protocol), &listening, stage).await,
+        Protocol::Http1 => http1::serve(io, peer(false, protocol), &listening, stage, held).await,
         Protocol::Http2 => http2::serve(io, peer(false, protocol), &listening, stage).await,
     }
+}
+
+/// `date` (RFC 9110 section 6.6.1), which h2 leaves to us; made once a second.
+fn date() -> HeaderValue {
+    thread_local! {
+        static NOW: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    NOW.with_borrow_mut(|(made, value)| {
+        if *made != second || value.is_empty() {
+            let text = httpdate::fmt_http_date(now);
+            *value = HeaderValue::try_from(text).expect("a date is ASCII");
+            *made = second;
+        }
+        value.clone()
+    })
 }

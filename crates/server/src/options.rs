@@ -16,6 +16,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// Whose data is served: text and a link for each, at the end of the page for browsers.
     pub credits: Vec<(String, String)>,
+    /// Origins (`https://noc.example.net`) whose web pages may open WebSockets; with none all may.
+    pub websocket_origins: Vec<String>,
     /// Threads of the public listener; `None` is one for each core.
     pub workers: Option<usize>,
     /// Bounds.
@@ -34,6 +36,7 @@ impl Default for Options {
             tls: None,
             public_url: None,
             credits: Vec::new(),
+            websocket_origins: Vec::new(),
             workers: None,
             limits: Limits::default(),
             queries: maps::guidance::Limits::default(),

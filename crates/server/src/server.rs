@@ -65,7 +65,7 @@ impl Server {
             move |commit| metrics.committed(commit)
         });
         let views = Views::new(publisher.clone());
-        let transports = Transports::new(publisher.clone(), limits, &options.queries);
+        let transports = Transports::new(publisher.clone(), limits, &options.queries, options.websocket_origins.clone());
         let public_handler =
             Public::new(views, settings.clone(), metrics.clone(), limits.clone(), options.queries.clone(), transports.clone());
         let budget = public_handler.queries.budget.clone();

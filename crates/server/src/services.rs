@@ -133,6 +133,10 @@ impl Handler for Public {
         self.settle(Target::of(&view, head.uri.path()).label(), &head.method, head.uri.path(), peer, 0, &mut reply);
         reply
     }
+
+    fn closed(self: &Arc<Self>, connection: listen::ConnectionId) {
+        self.transports.queues.closed(connection);
+    }
 }
 
 impl Public {

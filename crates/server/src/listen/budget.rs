@@ -47,6 +47,11 @@ impl Share {
         room
     }
 
+    /// Gives all of it back.
+    pub(crate) fn clear(&mut self) {
+        self.budget.bytes.fetch_sub(std::mem::take(&mut self.bytes), Relaxed);
+    }
+
     /// The body, which keeps the share as long as anybody has a part of it.
     pub(crate) fn of(self, body: impl Into<Bytes>) -> Bytes {
         Bytes::from_owner(Shared { body: body.into(), _share: self })

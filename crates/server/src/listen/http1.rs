@@ -1,29 +1,37 @@
-//! HTTP/1.1 (RFC 9112), read and written by hyper.
+//! HTTP/1.1 (RFC 9112), read and written by hyper; answers that go on leave it.
 //!
-//! Bodies are shared `Bytes` that hyper hands to `writev` as they are. One request at a time: what a client pipelines waits.
+//! Bodies are shared `Bytes` that hyper hands to `writev` as they are. One request at a time: what a client pipelines waits. An answer that goes
+//! on takes the connection along, into a small task without hyper's buffers, and is the last on it.
 use super::{
-    Answer, Collected, Handler, Listening, Peer, Refusal, Stage, Step, content_length, draining,
-    io::Io,
-    live::{Live, Outgoing, Pieces},
+    Answer, Collected, Handler, Held, Listening, Peer, Refusal, Reply, Stage, Step, content_length, date, draining,
+    io::{Io, Watched},
+    live::Live,
+    stream::Stream,
+    websocket::{self, WebSocket},
+    wire::{Line, Unsent},
 };
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request,
-    header::{CONNECTION, EXPECT},
+    HeaderMap, HeaderValue, Request, StatusCode, Version,
+    header::{CONNECTION, DATE, EXPECT, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::{
-    body::{Body, Frame, Incoming, SizeHint},
+    body::{Body, Incoming},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
+    future::{Future, pending, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Poll,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -33,40 +41,63 @@ use tokio::{
 /// Hyper wants no less for its read buffer.
 const BUFFER_BYTES_MIN: usize = 8 << 10;
 
-pub(super) async fn serve<S, H>(io: Io<S>, peer: Peer, listening: &Arc<Listening<H>>, mut stage: watch::Receiver<Stage>)
+/// An answer that goes on, on its way out of hyper.
+struct Leaving {
+    live: Live,
+    version: Version,
+    /// Of a request for a WebSocket.
+    accept: Option<HeaderValue>,
+}
+
+enum Outcome {
+    Whole(Reply),
+    GoesOn(Live),
+}
+
+pub(super) async fn serve<S, H>(io: Io<S>, peer: Peer, listening: &Arc<Listening<H>>, mut stage: watch::Receiver<Stage>, held: Held)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let _connected = listening.metrics.as_ref().map(|metrics| metrics.connected(peer.protocol));
+    let connected = listening.metrics.as_ref().map(|metrics| metrics.connected(peer.protocol));
     let limits = &listening.limits;
+    let (leaving, flushed) = (Mutex::new(None), AtomicBool::new(false));
     let service = service_fn(|request: Request<Incoming>| {
-        let listening = listening.clone();
+        let (listening, leaving) = (listening.clone(), &leaving);
         async move {
-            let (head, mut body) = request.into_parts();
-            let (reply, whole) = match listening.handler.head(&head, &peer) {
+            let (mut head, mut body) = request.into_parts();
+            let accept = websocket::handshake(&mut head);
+            let (outcome, whole) = match listening.handler.head(&head, &peer) {
                 Step::Answer(answer) => {
-                    let reply = settle(answer).await;
-                    (reply, body.is_end_stream() || discard(&head, &mut body, &listening).await)
+                    let outcome = settle(answer).await;
+                    (outcome, body.is_end_stream() || discard(&head, &mut body, &listening).await)
                 }
-                Step::Body { bytes_max, then } => match read(&head, &mut body, bytes_max, &listening).await {
-                    Ok(body) => (settle(then(body)).await, true),
-                    Err(refusal) => {
-                        // Where a malformed body ends, nobody knows.
-                        let whole = refusal != Refusal::Malformed && discard(&head, &mut body, &listening).await;
-                        (listening.handler.refuse(&head, &peer, refusal).map(Outcome::Whole), whole)
+                Step::Body { bytes_max, then } | Step::Value { bytes_max, then } => {
+                    match read(&head, &mut body, bytes_max, &listening).await {
+                        Ok(body) => (settle(then(body)).await, true),
+                        Err(refusal) => {
+                            // Where a malformed body ends, nobody knows.
+                            let whole = refusal != Refusal::Malformed && discard(&head, &mut body, &listening).await;
+                            (Outcome::Whole(listening.handler.refuse(&head, &peer, refusal)), whole)
+                        }
                     }
-                },
+                }
             };
-            let mut reply = reply;
+            let mut reply = match outcome {
+                Outcome::Whole(reply) => reply,
+                Outcome::GoesOn(live) => {
+                    *leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(Leaving { live, version: head.version, accept });
+                    pending().await
+                }
+            };
             if !whole {
                 // What is left of the body would be taken for the next request.
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(reply)
+            Ok::<_, Infallible>(reply.map(Full::new))
         }
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time_max)
         .max_headers(limits.header_fields_max)
@@ -75,67 +106,85 @@ where
         // A client may close its side after the request and still wants its answer.
         .half_close(true)
         .pipeline_flush(false)
-        .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = draining(&mut stage) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %peer.address, %error, "HTTP/1.1 connection ended");
-    }
-}
-
-async fn settle(answer: Answer) -> http::Response<Outcome> {
-    match answer {
-        Answer::Now(reply) => reply.map(Outcome::Whole),
-        Answer::Later(reply) => reply.await.map(Outcome::Whole),
-        Answer::Live(live) => match live.await {
-            Ok(Live::Stream { head, body }) => head.map(|()| Outcome::Pieces(body, Vec::new())),
-            Ok(_) => crate::reply::refusal(http::StatusCode::NOT_IMPLEMENTED, "not over HTTP/1.1").map(Outcome::Whole),
-            Err(reply) => reply.map(Outcome::Whole),
-        },
-    }
-}
-
-/// A body, whole or in pieces.
-enum Outcome {
-    Whole(Bytes),
-    Pieces(Box<dyn Outgoing>, Pieces),
-}
-
-impl Body for Outcome {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Pieces(body, pieces) => {
-                if pieces.is_empty() {
-                    if !ready!(body.poll_next(context, pieces)) {
-                        return Poll::Ready(None);
-                    }
-                    pieces.reverse();
-                }
-                Poll::Ready(pieces.pop().map(|piece| Ok(Frame::data(piece))))
+        .serve_connection(TokioIo::new(Watched::new(io, &flushed)), service);
+    let left = {
+        let mut stopping = pin!(draining(&mut stage));
+        let mut stops = false;
+        poll_fn(|context| {
+            if !stops && stopping.as_mut().poll(context).is_ready() {
+                stops = true;
+                Pin::new(&mut connection).graceful_shutdown();
             }
+            flushed.store(false, Relaxed);
+            let polled = Pin::new(&mut connection).poll(context);
+            let mut leaving = leaving.lock().unwrap_or_else(PoisonError::into_inner);
+            // Answers before this one that the client has still to take are in hyper's buffer until it flushes.
+            if leaving.is_some() && flushed.load(Relaxed) {
+                return Poll::Ready(leaving.take());
+            }
+            polled.map(|ended| {
+                if let Err(error) = ended {
+                    tracing::debug!(peer = %peer.address, %error, "HTTP/1.1 connection ended");
+                }
+                None
+            })
+        })
+        .await
+    };
+    let Some(Leaving { live, version, accept }) = left else { return };
+    let parts = connection.into_parts();
+    let (io, unread) = parts.io.into_inner().into_inner().into_parts();
+    let early = [&unread, &*parts.read_buf].concat();
+    let (kept, limits) = ((held, connected), &listening.limits);
+    match live {
+        Live::Stream { head, body } => {
+            let (mut head, ()) = head.into_parts();
+            let chunked = version >= Version::HTTP_11;
+            if chunked {
+                head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            let first = written(head.status, &mut head.headers);
+            tokio::spawn(Stream::new(Line::new(io, chunked), body, first, limits.stall_time_max, kept));
+        }
+        Live::Socket { subprotocol, socket } => {
+            let Some(accept) = accept else { return tracing::error!("a WebSocket for a request that is none") };
+            let mut headers = HeaderMap::new();
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+            if let Some(subprotocol) = subprotocol {
+                headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+            }
+            let first = written(StatusCode::SWITCHING_PROTOCOLS, &mut headers);
+            let budget = listening.budget.clone();
+            tokio::spawn(WebSocket::new(Line::new(io, false), socket, first, early, limits, &budget, kept));
+        }
+        Live::Push { .. } => tracing::error!("a push for a client of HTTP/1.1"),
+    }
+}
+
+/// A head as it is sent (RFC 9112 section 4).
+fn written(status: StatusCode, headers: &mut HeaderMap) -> Unsent {
+    headers.insert(DATE, date());
+    let mut text = Vec::with_capacity(512);
+    text.extend_from_slice(format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or("")).as_bytes());
+    for (name, value) in headers.iter() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            text.extend_from_slice(part);
         }
     }
+    text.extend_from_slice(b"\r\n");
+    let mut first = Unsent::default();
+    first.push(text.into());
+    first
+}
 
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Pieces(..) => SizeHint::default(),
-        }
+async fn settle(answer: Answer) -> Outcome {
+    match answer {
+        Answer::Now(reply) => Outcome::Whole(reply),
+        Answer::Later(reply) => Outcome::Whole(reply.await),
+        Answer::Live(live) => live.await.map_or_else(Outcome::Whole, Outcome::GoesOn),
     }
 }
 

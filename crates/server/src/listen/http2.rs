@@ -4,7 +4,18 @@
 //! window) waits in a task of its own. Invariants: no more is given to h2 than the client's window takes, so a slow client
 //! costs no memory; a body is sent in slices of the one shared `Bytes`; whatever h2 does to one connection, a panic included,
 //! ends that connection and no other.
-use super::{Answer, Collected, Handler, Listening, Peer, Refusal, Reply, Stage, Step, content_length, draining, io::Io, live::Live};
+mod push;
+mod frames;
+mod live;
+
+use super::{
+    Answer, Collected, Handler, Listening, Peer, Refusal, Reply, Stage, Step, content_length, date, draining,
+    io::Io,
+    live::Live,
+    stream::Stream,
+    websocket::{self, WebSocket},
+    wire::Unsent,
+};
 use crate::Limits;
 use bytes::Bytes;
 use h2::{
@@ -13,18 +24,17 @@ use h2::{
 };
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode, Version,
-    header::{CONNECTION, DATE, EXPECT, TRANSFER_ENCODING},
+    header::{CONNECTION, DATE, EXPECT, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING},
     request::Parts,
 };
 use std::{
-    cell::RefCell,
     future::poll_fn,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -110,6 +120,9 @@ where
     H: Handler,
 {
     let limits = &listening.limits;
+    let _connection = Connected { listening, peer };
+    let pushes = frames::Pushes::new(limits.pushes_max);
+    let gate = Arc::new(live::Gate::default());
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(limits.streams_max)
@@ -119,19 +132,22 @@ where
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .max_concurrent_reset_streams(RESETS_REMEMBERED)
         .reset_stream_duration(RESETS_REMEMBERED_FOR)
-        .max_pending_accept_reset_streams(RESETS_UNSEEN_MAX);
-    let Ok(handshake) = timeout(limits.header_time_max, builder.handshake::<_, Bytes>(io)).await else {
+        .max_pending_accept_reset_streams(RESETS_UNSEEN_MAX)
+        .enable_connect_protocol();
+    let Ok(handshake) = timeout(limits.header_time_max, builder.handshake::<_, Bytes>(frames::Watched::new(live::Gated::new(io, gate.clone()), pushes.clone()))).await else {
         return Err(Reason::SETTINGS_TIMEOUT.into());
     };
     let mut connection = handshake?;
+    pushes.set_pings(connection.ping_pong());
     let streams = Arc::new(Streams::default());
+    let link = push::Link { pushes, streams: streams.clone(), stage: stage.clone(), resets_max: limits.resets_max as usize, gate };
     let mut closing = false;
     let mut last_request = Instant::now();
     let mut idle = pin!(sleep_until(last_request + limits.idle_time_max));
     loop {
         tokio::select! {
             biased;
-            accepted = connection.accept() => match accepted {
+            accepted = poll_fn(|context| link.poll_accept(&mut connection, context)) => match accepted {
                 None => return Ok(()),
                 Some(Err(error)) => return Err(error),
                 Some(Ok((request, respond))) => {
@@ -140,8 +156,12 @@ where
                         connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                         continue;
                     }
-                    let (head, body) = request.into_parts();
-                    dispatch(head, body, respond, peer, listening, &streams);
+                    let (mut head, body) = request.into_parts();
+                    if head.extensions.get::<h2::ext::Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket") {
+                        websocket::handshake_http2(&mut head);
+                    }
+                    let peer = Peer { push: link.pushes.enabled(), ..peer };
+                    dispatch(head, body, respond, peer, listening, &link);
                 }
             },
             () = draining(&mut stage), if !closing => {
@@ -173,9 +193,16 @@ fn dispatch<H: Handler>(
     mut respond: SendResponse<Bytes>,
     peer: Peer,
     listening: &Arc<Listening<H>>,
-    streams: &Arc<Streams>,
+    link: &push::Link,
 ) {
-    let (bytes_max, then) = match listening.handler.head(&head, &peer) {
+    let streams = &link.streams;
+    let (bytes_max, then, ends) = match listening.handler.head(&head, &peer) {
+        Step::Answer(Answer::Live(live)) => {
+            let (active, listening) = (Active::new(streams), listening.clone());
+            let opened = push::Opened::new(link.clone(), &head, &peer, body, &listening.limits);
+            tokio::spawn(async move { active.ended(go_on(respond, live, opened, &listening).await) });
+            return;
+        }
         Step::Answer(refused) if !body.is_end_stream() => {
             let (active, listening) = (Active::new(streams), listening.clone());
             tokio::spawn(async move {
@@ -185,7 +212,8 @@ fn dispatch<H: Handler>(
                 active.ended(match refused {
                     Answer::Now(reply) => finish(respond, reply, time_max).await,
                     Answer::Later(reply) => answer(respond, reply, time_max).await,
-                    Answer::Live(live) => go_on(respond, live, time_max).await,
+                    // Taken above.
+                    Answer::Live(_) => Ended::Reset,
                 });
             });
             return;
@@ -201,26 +229,25 @@ fn dispatch<H: Handler>(
             }
             return;
         }
-        Step::Answer(Answer::Live(live)) => {
-            let (active, time_max) = (Active::new(streams), listening.limits.stall_time_max);
-            tokio::spawn(async move { active.ended(go_on(respond, live, time_max).await) });
-            return;
-        }
         Step::Answer(Answer::Later(reply)) => {
             let (active, time_max) = (Active::new(streams), listening.limits.stall_time_max);
             tokio::spawn(async move { active.ended(answer(respond, reply, time_max).await) });
             return;
         }
-        Step::Body { bytes_max, then } => (bytes_max, then),
+        Step::Body { bytes_max, then } => (bytes_max, then, Ends::Stream),
+        Step::Value { bytes_max, then } => (bytes_max, then, Ends::Value),
     };
-    let (active, listening) = (Active::new(streams), listening.clone());
+    let (active, listening, link) = (Active::new(streams), listening.clone(), link.clone());
     tokio::spawn(async move {
         let time_max = listening.limits.stall_time_max;
-        let ended = match read(&head, &mut body, &mut respond, bytes_max, &listening).await {
-            Ok(body) => match then(body) {
+        let ended = match read(&head, &mut body, &mut respond, bytes_max, ends, &listening).await {
+            Ok(value) => match then(value) {
                 Answer::Now(reply) => finish(respond, reply, time_max).await,
                 Answer::Later(reply) => answer(respond, reply, time_max).await,
-                Answer::Live(live) => go_on(respond, live, time_max).await,
+                Answer::Live(live) => {
+                    let opened = push::Opened::new(link, &head, &peer, body, &listening.limits);
+                    go_on(respond, live, opened, &listening).await
+                }
             },
             Err(Unread::Refused(refusal)) => {
                 discard(&head, &mut body, &listening.limits).await;
@@ -250,50 +277,42 @@ async fn finish(mut respond: SendResponse<Bytes>, reply: Reply, time_max: Durati
 }
 
 /// Answers with what goes on.
-async fn go_on(mut respond: SendResponse<Bytes>, live: impl Future<Output = Result<Live, Reply>>, time_max: Duration) -> Ended {
+async fn go_on<H>(
+    mut respond: SendResponse<Bytes>,
+    live: impl Future<Output = Result<Live, Reply>>,
+    opened: push::Opened,
+    listening: &Listening<H>,
+) -> Ended {
+    let limits = &listening.limits;
+    let time_max = limits.stall_time_max;
     let live = tokio::select! {
         biased;
         _ = poll_fn(|context| respond.poll_reset(context)) => return Ended::Reset,
         live = live => live,
     };
-    let (head, mut body) = match live {
-        Ok(Live::Stream { head, body }) => (head, body),
-        Ok(_) => return finish(respond, crate::reply::refusal(StatusCode::NOT_IMPLEMENTED, "not over HTTP/2"), time_max).await,
+    let mut begin = |mut head: Response<()>| {
+        *head.version_mut() = Version::HTTP_2;
+        head.headers_mut().insert(DATE, date());
+        respond.send_response(head, false)
+    };
+    let finished = match live {
+        Ok(Live::Stream { head, body }) => {
+            let Ok(stream) = begin(head) else { return Ended::Reset };
+            Stream::new(opened.into_channel(stream), body, Unsent::default(), time_max, ()).await
+        }
+        Ok(Live::Socket { subprotocol, socket }) => {
+            let mut head = Response::new(());
+            if let Some(subprotocol) = subprotocol {
+                head.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+            }
+            let Ok(stream) = begin(head) else { return Ended::Reset };
+            let wire = opened.into_channel(stream);
+            WebSocket::new(wire, socket, Unsent::default(), Vec::new(), limits, &listening.budget, ()).await
+        }
+        Ok(Live::Push { reply, pushes }) => return opened.run(respond, reply, pushes, time_max).await,
         Err(reply) => return finish(respond, reply, time_max).await,
     };
-    let (mut parts, ()) = head.into_parts();
-    parts.version = Version::HTTP_2;
-    parts.headers.insert(DATE, date());
-    let Ok(mut stream) = respond.send_response(Response::from_parts(parts, ()), false) else { return Ended::Reset };
-    let mut pieces = Vec::new();
-    loop {
-        let more = tokio::select! {
-            biased;
-            _ = poll_fn(|context| stream.poll_reset(context)) => return Ended::Reset,
-            more = poll_fn(|context| body.poll_next(context, &mut pieces)) => more,
-        };
-        for mut piece in pieces.drain(..) {
-            while !piece.is_empty() {
-                stream.reserve_capacity(piece.len());
-                match timeout(time_max, poll_fn(|context| stream.poll_capacity(context))).await {
-                    Ok(Some(Ok(capacity))) => {
-                        if stream.send_data(piece.split_to(capacity.min(piece.len())), false).is_err() {
-                            return Ended::Reset;
-                        }
-                    }
-                    Ok(None | Some(Err(_))) => return Ended::Reset,
-                    Err(_) => {
-                        stream.send_reset(Reason::CANCEL);
-                        return Ended::Reset;
-                    }
-                }
-            }
-        }
-        if !more {
-            let sent = stream.send_data(Bytes::new(), true);
-            return if sent.is_ok() { Ended::Finished } else { Ended::Reset };
-        }
-    }
+    if finished { Ended::Finished } else { Ended::Reset }
 }
 
 /// How far an answer came at once.
@@ -352,12 +371,34 @@ enum Unread {
     Gone,
 }
 
+/// What besides END_STREAM and `content-length` bytes ends a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// Nothing.
+    Stream,
+    /// One complete JSON value.
+    Value,
+}
+
+/// Tells the connection's end to the handler, however it ends.
+struct Connected<'a, H: Handler> {
+    listening: &'a Listening<H>,
+    peer: Peer,
+}
+
+impl<H: Handler> Drop for Connected<'_, H> {
+    fn drop(&mut self) {
+        self.listening.handler.closed(self.peer.connection);
+    }
+}
+
 /// The whole body. It ends with END_STREAM or, because some clients keep their side open, with `content-length` bytes.
 async fn read<H>(
     head: &Parts,
     body: &mut RecvStream,
     respond: &mut SendResponse<Bytes>,
     bytes_max: usize,
+    ends: Ends,
     listening: &Listening<H>,
 ) -> Result<Bytes, Unread> {
     let length = content_length(head);
@@ -375,14 +416,19 @@ async fn read<H>(
     }
     let all = async {
         let mut collected = Collected::new(bytes_max, &listening.budget);
+        let mut value = super::value::Value::default();
         while length.is_none_or(|length| (collected.len() as u64) < length) {
             match body.data().await {
                 None => break,
                 Some(Err(_)) => return Err(Unread::Gone),
                 Some(Ok(chunk)) => {
                     let read = chunk.len();
+                    let complete = ends == Ends::Value && length.is_none() && value.feed(&chunk);
                     collected.push(chunk).map_err(Unread::Refused)?;
                     let _ = body.flow_control().release_capacity(read);
+                    if complete {
+                        break;
+                    }
                 }
             }
         }
@@ -410,21 +456,4 @@ async fn discard(head: &Parts, body: &mut RecvStream, limits: &Limits) {
     };
     // However it ended, the answer is next.
     let _ = timeout(limits.body_time_max, all).await;
-}
-
-/// `date` (RFC 9110 section 6.6.1), which h2 leaves to us; made once a second.
-fn date() -> HeaderValue {
-    thread_local! {
-        static NOW: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
-    }
-    let now = SystemTime::now();
-    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    NOW.with_borrow_mut(|(made, value)| {
-        if *made != second || value.is_empty() {
-            let text = httpdate::fmt_http_date(now);
-            *value = HeaderValue::try_from(text).expect("a date is ASCII");
-            *made = second;
-        }
-        value.clone()
-    })
 }

@@ -3,6 +3,7 @@ use crate::admin::Protocol;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -22,6 +23,11 @@ pub(super) struct Io<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     pub(super) fn new(inner: S) -> Self {
         Self { inner, seen: [0; PREFACE.len()], start: 0, end: 0 }
+    }
+
+    /// The stream, and what was read of it and taken by nobody.
+    pub(super) fn into_parts(self) -> (S, Vec<u8>) {
+        (self.inner, self.seen[self.start..self.end].to_vec())
     }
 
     /// Which protocol the client speaks, told by as few bytes as that takes. `None`: it left without a word.
@@ -69,6 +75,54 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+/// A byte stream that tells when its user flushed it: all that the user has to send is sent then.
+pub(super) struct Watched<'a, S> {
+    inner: S,
+    flushed: &'a AtomicBool,
+}
+
+impl<'a, S> Watched<'a, S> {
+    pub(super) fn new(inner: S, flushed: &'a AtomicBool) -> Self {
+        Self { inner, flushed }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.flushed.store(true, Relaxed);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

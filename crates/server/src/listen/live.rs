@@ -10,10 +10,7 @@ use std::task::{Context, Poll};
 /// An answer that goes on.
 pub(crate) enum Live {
     /// A head, then a body that comes in pieces.
-    Stream {
-        head: Response<()>,
-        body: Box<dyn Outgoing>,
-    },
+    Stream { head: Response<()>, body: Box<dyn Outgoing> },
     /// A WebSocket (RFC 6455, RFC 8441). Only where the request carries [`WebSocketHandshake`].
     Socket {
         /// One of those the client offered.
@@ -21,10 +18,7 @@ pub(crate) enum Live {
         socket: Box<dyn Socket>,
     },
     /// HTTP/2 only: a reply whose stream stays open, and what is pushed on it (RFC 9113 section 8.4).
-    Push {
-        reply: Reply,
-        pushes: Box<dyn Pushing>,
-    },
+    Push { reply: Reply, pushes: Box<dyn Pushing> },
 }
 
 /// In the extensions of a request's head when it asks for a WebSocket in the way its version of HTTP has (a complete and valid handshake). A
@@ -49,6 +43,8 @@ pub(crate) trait Outgoing: Send {
 pub(crate) enum Say {
     /// One text message. The payload is shared; its frame header is made by the listener.
     Text(Bytes),
+    /// One binary message.
+    Binary(Bytes),
     /// A close frame: code and reason (RFC 6455 section 7.4).
     Close(u16, &'static str),
 }
@@ -83,4 +79,8 @@ pub(crate) trait Pushing: Send {
     fn poll_push(&mut self, context: &mut Context<'_>) -> Poll<Option<Pushed>>;
     /// The client reset a pushed stream before it was sent whole.
     fn refused(&mut self);
+    /// Completes when the stream is to end although nothing may be promised. Keeps the waker of `context`.
+    fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()>;
+    /// The client takes no pushes and ended its side: the stream ends too, what it stands for lives on with the connection.
+    fn part(&mut self);
 }

@@ -7,7 +7,7 @@ use crate::{
     listen::Peer,
     negotiate,
     representation::{Representation, Varies},
-    transports::{Names, sse::Service},
+    transports::{Names, push, sse::Service, websocket},
     view::{Page, View},
 };
 use alto::{
@@ -82,6 +82,10 @@ pub(super) fn json(view: &View, base_url: &str) -> Representation {
 pub(super) fn directory(guidance: &Guidance, base_url: &str) -> Directory {
     let mut directory = guidance.directory(base_url);
     let names = Names::of(guidance);
+    let sockets = base_url.strip_prefix("http").expect("a base URL begins with http:// or https://");
+    for (id, entry) in &mut directory.resources {
+        entry.updates = Some(format!("ws{sockets}{}{id}", websocket::PATH).into());
+    }
     let followed: Vec<ResourceId> = directory.resources.keys().cloned().collect();
     // RFC 8895 section 6.3; the same for TIPS. What merge patches cannot say, a null, is said by a JSON patch.
     let both = format!("{},{}", media_type::MERGE_PATCH, media_type::JSON_PATCH);
@@ -105,6 +109,8 @@ pub(super) fn directory(guidance: &Guidance, base_url: &str) -> Directory {
     let (stream, params) = (media_type::EVENT_STREAM, media_type::UPDATE_STREAM_PARAMS);
     let tips_stream_uses = vec![names.tips.clone()];
     announce(names.update_stream, Service::Resources.path(), stream, params, followed.clone(), &both, true);
+    // Queues belong to HTTP/2 connections; draft-ietf-alto-new-transport-01 section 9 announces them like this.
+    announce(names.queues, push::PATH, media_type::TRANSPORT, params, followed.clone(), &both, true);
     announce(names.tips, "/tips", media_type::TIPS, media_type::TIPS_PARAMS, followed, &both, false);
     announce(names.tips_stream, Service::Tips.path(), stream, params, tips_stream_uses, media_type::MERGE_PATCH, true);
     directory

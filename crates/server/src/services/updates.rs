@@ -5,14 +5,19 @@ use crate::{
     listen::{Answer, Peer, Reply, Step, live::Live},
     reply,
     transports::{
+        push,
         sse::{self, Asker, Service},
-        tips,
+        tips, websocket,
     },
 };
 use alto::media_type;
 use bytes::Bytes;
 use http::{Method, StatusCode, header::ACCESS_CONTROL_ALLOW_ORIGIN, request::Parts};
+use percent_encoding::percent_decode_str;
 use std::sync::Arc;
+
+/// Methods of what is opened.
+const SOCKET: &str = "GET, OPTIONS";
 
 /// What a path of the update services names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +34,17 @@ pub(super) enum Updates<'a> {
     Next(&'a str),
     /// `/tips/<view>/ug/<i>/<j>`
     Edge(&'a str, &'a str, &'a str),
+    /// `/tqs` and what is under it.
+    Queue(&'a str),
+    /// `/updates/ws/<resource>`
+    Socket(&'a str),
 }
 
 impl<'a> Updates<'a> {
     pub(super) fn of(path: &'a str) -> Option<Self> {
+        if let Some(resource) = path.strip_prefix(websocket::PATH) {
+            return Some(Self::Socket(resource));
+        }
         if let Some(rest) = path.strip_prefix("/updates/") {
             let (service, rest) = match rest.strip_prefix("sse") {
                 Some(rest) => (Service::Resources, rest),
@@ -43,6 +55,9 @@ impl<'a> Updates<'a> {
             }
             let token = rest.strip_prefix("/control/")?;
             return (!token.is_empty() && !token.contains('/')).then_some(Self::Control(service, token));
+        }
+        if push::is_ours(path) {
+            return Some(Self::Queue(path));
         }
         let rest = path.strip_prefix("/tips")?;
         if rest.is_empty() {
@@ -61,6 +76,8 @@ impl<'a> Updates<'a> {
         match self {
             Self::Stream(_) | Self::Control(..) | Self::Tips | Self::Next(_) => POST,
             Self::View(_) | Self::Edge(..) => GET,
+            Self::Socket(_) => SOCKET,
+            Self::Queue(path) => push::allow(path),
         }
     }
 
@@ -71,6 +88,8 @@ impl<'a> Updates<'a> {
             Self::Control(..) => "stream-control",
             Self::Tips | Self::View(_) | Self::Next(_) => "tips",
             Self::Edge(..) => "tips-edge",
+            Self::Queue(_) => "transport-queue",
+            Self::Socket(_) => "websocket",
         })
     }
 }
@@ -78,9 +97,13 @@ impl<'a> Updates<'a> {
 impl Public {
     /// Answers a request for an update service. Its method is one of [`Updates::allow`], or it is told so.
     pub(super) fn updates(self: &Arc<Self>, what: Updates<'_>, head: &Parts, peer: &Peer) -> Step {
+        if let Updates::Queue(_) = what {
+            return self.queue(what.label(), head, peer);
+        }
         let done = |answer: Answer| Step::Answer(self.done(what.label(), head, peer, 0, answer));
         let allowed = match what.allow() {
             POST => head.method == Method::POST,
+            SOCKET => head.method == Method::GET,
             _ => head.method == Method::GET || head.method == Method::HEAD,
         };
         if !allowed {
@@ -96,6 +119,9 @@ impl Public {
                 let looked = self.base_url(head, peer).map_or_else(|refused| refused, |url| tips::look(&self.transports, view, &url));
                 return done(looked.into());
             }
+            Updates::Socket(name) => return done(self.socket(name, head, peer)),
+            // Told apart above.
+            Updates::Queue(path) => return done(reply::not_found(path).into()),
             Updates::Edge(view, i, j) => return done(tips::edge(&self.transports, view, i, j, head)),
         };
         if let Some(refused) = query::refuse(head, accepts, answers) {
@@ -132,11 +158,39 @@ impl Public {
                 let view = view.to_owned();
                 Box::new(move |body, this| tips::next_edge(&this.transports, &view, &body).into())
             }
-            Updates::Tips | Updates::View(_) | Updates::Edge(..) => {
+            Updates::Tips | Updates::View(_) | Updates::Edge(..) | Updates::Queue(_) | Updates::Socket(_) => {
                 Box::new(move |body, this| Answer::Later(Box::pin(tips::open(this.transports.clone(), body, asker))))
             }
         };
         Step::Body { bytes_max: self.limits.query_bytes_max, then: Box::new(move |body| finish(body.len(), then, body)) }
+    }
+
+    fn queue(self: &Arc<Self>, label: Label<'static>, head: &Parts, peer: &Peer) -> Step {
+        match push::head(&self.transports, head, peer) {
+            Step::Answer(answer) => Step::Answer(self.done(label, head, peer, 0, answer)),
+            Step::Body { bytes_max, then } | Step::Value { bytes_max, then } => {
+                let (this, peer, head) = (self.clone(), *peer, slim(head));
+                let then = move |body: Bytes| {
+                    let (read, answer) = (body.len(), then(body));
+                    this.done(label, &head, &peer, read, answer)
+                };
+                Step::Value { bytes_max, then: Box::new(then) }
+            }
+        }
+    }
+
+    fn socket(self: &Arc<Self>, name: &str, head: &Parts, peer: &Peer) -> Answer {
+        let id = percent_decode_str(name).decode_utf8().ok().and_then(|name| name.parse().ok());
+        let Some(id) = id.filter(|id| self.transports.publisher.current().guidance.service(id).is_some()) else {
+            return reply::not_found(head.uri.path()).into();
+        };
+        if self.transports.is_stopping() {
+            return reply::stopping().into();
+        }
+        match websocket::head(&self.transports, &id, head, peer.address.ip().to_canonical()) {
+            Ok(opening) => Answer::Live(Box::pin(opening.open())),
+            Err(refused) => refused.into(),
+        }
     }
 
     /// What URIs begin with for this client.
@@ -212,6 +266,10 @@ mod tests {
             ("/tips/v/ug//", Some(Updates::Edge("v", "", ""))),
             ("/tips/v/ug/1/2/3", None),
             ("/tips/v/vg/1/2", None),
+            ("/tqs", Some(Updates::Queue("/tqs"))),
+            ("/tqs/1/uq", Some(Updates::Queue("/tqs/1/uq"))),
+            ("/tqsx", None),
+            ("/updates/ws/cost-map", Some(Updates::Socket("cost-map"))),
         ] {
             assert_eq!(Updates::of(path), want, "{path}");
         }

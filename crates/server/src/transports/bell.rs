@@ -84,7 +84,7 @@ impl Room {
         let mut state = lock(&self.state);
         let State { lines, rung, .. } = &mut *state;
         // Each view once, however many commits there were meanwhile; nothing for what nobody here waits for.
-        for view in views.filter(|view| lines.contains_key(view)) {
+        for view in views.filter(|view| lines.contains_key(*view)) {
             if !rung.contains(view) {
                 rung.push(view.clone());
             }

@@ -1,0 +1,214 @@
+//! What the tasks of one worker thread share: its number, whether the server stops, and alarms that are no timers.
+//!
+//! A live answer registers once with its worker and is woken when the server stops; it needs no channel of its own. An [`Alarm`] goes off up
+//! to [`GRAIN`] late: thousands of them cost one timer. Everything may be dropped in any thread.
+use slab::Slab;
+use std::{
+    cell::{Cell, OnceCell},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+/// How late an alarm may be. 100 ms: they stand for times of a second and more.
+const GRAIN: Duration = Duration::from_millis(100);
+
+thread_local! {
+    static NUMBER: Cell<usize> = const { Cell::new(0) };
+    static CURRENT: OnceCell<Arc<Worker>> = const { OnceCell::new() };
+}
+
+/// Which worker this thread is; 0 for any other.
+pub(crate) fn worker() -> usize {
+    NUMBER.get()
+}
+
+/// Makes this thread a worker.
+pub(crate) fn become_worker(number: usize) {
+    NUMBER.set(number);
+}
+
+/// The answers of this thread that go on are to end.
+pub(crate) fn end_live_answers() {
+    let worker = Worker::current();
+    worker.draining.store(true, Relaxed);
+    lock(&worker.live).iter().for_each(|(_, waker)| waker.wake_by_ref());
+}
+
+struct Worker {
+    draining: AtomicBool,
+    live: Mutex<Slab<Waker>>,
+    alarms: Mutex<Alarms>,
+    /// Alarms begin to count here.
+    begin: Instant,
+    earlier: Notify,
+}
+
+#[derive(Default)]
+struct Alarms {
+    /// By the grain at whose end they go off.
+    due: BTreeMap<u64, Slab<Waker>>,
+    /// Dead when no task waits for them.
+    task: Weak<()>,
+}
+
+impl Worker {
+    fn current() -> Arc<Self> {
+        CURRENT.with(|current| current.get_or_init(|| Arc::new(Self::new())).clone())
+    }
+
+    fn new() -> Self {
+        Self {
+            draining: AtomicBool::new(false),
+            live: Mutex::default(),
+            alarms: Mutex::default(),
+            begin: Instant::now(),
+            earlier: Notify::new(),
+        }
+    }
+
+    /// The first grain whose end is not before `at`.
+    fn grain(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.begin).as_millis();
+        u64::try_from(since.div_ceil(GRAIN.as_millis())).unwrap_or(u64::MAX)
+    }
+
+    /// The last grain that ended.
+    fn ended(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis() / GRAIN.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Wakes what is due; when to do it again.
+    fn wake_due(&self) -> Option<Instant> {
+        let mut alarms = lock(&self.alarms);
+        let later = alarms.due.split_off(&(self.ended() + 1));
+        let due = std::mem::replace(&mut alarms.due, later);
+        let next = alarms.due.keys().next().copied();
+        drop(alarms);
+        due.into_values().flatten().for_each(|(_, waker)| waker.wake());
+        next.map(|grain| self.begin + GRAIN * u32::try_from(grain).unwrap_or(u32::MAX))
+    }
+}
+
+/// Waits for alarms; ends with its runtime.
+async fn watch_clock(worker: Arc<Worker>, _running: Arc<()>) {
+    loop {
+        match worker.wake_due() {
+            None => worker.earlier.notified().await,
+            Some(next) => tokio::select! {
+                () = sleep_until(next) => {}
+                () = worker.earlier.notified() => {}
+            },
+        }
+    }
+}
+
+/// An answer that goes on, known to its worker as long as this is kept.
+pub(crate) struct Registration {
+    worker: Arc<Worker>,
+    key: Option<usize>,
+}
+
+impl Registration {
+    /// In the thread of the caller.
+    pub(crate) fn new() -> Self {
+        Self { worker: Worker::current(), key: None }
+    }
+
+    /// Whether the answer is to end because the server stops; if not, that will wake the task of `context`.
+    pub(crate) fn must_end(&mut self, context: &Context<'_>) -> bool {
+        if self.key.is_none() {
+            self.key = Some(lock(&self.worker.live).insert(context.waker().clone()));
+        }
+        self.worker.draining.load(Relaxed)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let waker = self.key.and_then(|key| lock(&self.worker.live).try_remove(key));
+        drop(waker);
+    }
+}
+
+/// Goes off once, a little late. To put it off costs nothing.
+pub(crate) struct Alarm {
+    worker: Arc<Worker>,
+    at: Instant,
+    /// Where its waker is.
+    entry: Option<(u64, usize)>,
+}
+
+impl Alarm {
+    /// In the thread of the caller, which is a task of this thread's runtime.
+    pub(crate) fn new(at: Instant) -> Self {
+        Self { worker: Worker::current(), at, entry: None }
+    }
+
+    /// So long from now.
+    pub(crate) fn after(time: Duration) -> Self {
+        Self::new(Instant::now() + time)
+    }
+
+    /// Another time from now on; to be polled again.
+    pub(crate) fn set(&mut self, at: Instant) {
+        self.at = at;
+    }
+
+    /// Ready at its time and from then on; else that will wake the task of `context`.
+    pub(crate) fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.at {
+            return Poll::Ready(());
+        }
+        let grain = self.worker.grain(self.at);
+        let mut alarms = lock(&self.worker.alarms);
+        if let Some((due, key)) = self.entry {
+            // One that goes off earlier than need be is left where it is: it will be polled then and moved.
+            if due <= grain && alarms.due.get(&due).is_some_and(|wakers| wakers.contains(key)) {
+                if let Some(waker) = alarms.due.get_mut(&due).and_then(|wakers| wakers.get_mut(key)) {
+                    waker.clone_from(context.waker());
+                }
+                return Poll::Pending;
+            }
+            drop(remove(&mut alarms, due, key));
+        }
+        let first = alarms.due.keys().next().copied();
+        self.entry = Some((grain, alarms.due.entry(grain).or_default().insert(context.waker().clone())));
+        if alarms.task.upgrade().is_none() {
+            let running = Arc::new(());
+            alarms.task = Arc::downgrade(&running);
+            tokio::spawn(watch_clock(self.worker.clone(), running));
+        } else if first.is_none_or(|first| grain < first) {
+            self.worker.earlier.notify_one();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let waker = self.entry.and_then(|(due, key)| remove(&mut lock(&self.worker.alarms), due, key));
+        drop(waker);
+    }
+}
+
+fn remove(alarms: &mut Alarms, due: u64, key: usize) -> Option<Waker> {
+    let wakers = alarms.due.get_mut(&due)?;
+    let waker = wakers.try_remove(key);
+    if wakers.is_empty() {
+        alarms.due.remove(&due);
+    }
+    waker
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
