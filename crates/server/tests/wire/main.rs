@@ -6,6 +6,10 @@
 mod admin;
 mod http1;
 mod http2;
+mod push;
+mod raw;
 mod served;
+mod sse;
 mod stop;
+mod tips;
 mod tls;
