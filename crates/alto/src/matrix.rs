@@ -6,5 +6,5 @@
 mod read;
 mod write;
 
-pub(crate) use read::{Cells, read};
+pub(crate) use read::{Cells, is_cost, read};
 pub(crate) use write::{Shape, write, write_multi};

@@ -103,7 +103,7 @@ impl AddressGroup {
     }
 }
 
-fn read_meta(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Option<VersionTag>, ErrorBody> {
+pub(crate) fn read_meta(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Option<VersionTag>, ErrorBody> {
     let mut vtag = None;
     reader.object(path, |reader, key| match &**key {
         "vtag" => {
@@ -136,8 +136,8 @@ fn read_pids(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<BTreeMap<Pid, A
     Ok(pids)
 }
 
-struct Budget {
-    prefixes_left: usize,
+pub(crate) struct Budget {
+    pub(crate) prefixes_left: usize,
 }
 
 impl Budget {
@@ -148,7 +148,7 @@ impl Budget {
     }
 }
 
-fn read_group(reader: &mut Reader<'_>, path: &Path<'_>, budget: &mut Budget) -> Result<AddressGroup, ErrorBody> {
+pub(crate) fn read_group(reader: &mut Reader<'_>, path: &Path<'_>, budget: &mut Budget) -> Result<AddressGroup, ErrorBody> {
     let mut group = AddressGroup::default();
     reader.object(path, |reader, key| {
         let path = path.child(key);
@@ -167,7 +167,7 @@ fn read_group(reader: &mut Reader<'_>, path: &Path<'_>, budget: &mut Budget) -> 
     Ok(group)
 }
 
-fn read_prefixes(reader: &mut Reader<'_>, path: &Path<'_>, budget: &mut Budget, ipv4: bool) -> Result<Vec<Prefix>, ErrorBody> {
+pub(crate) fn read_prefixes(reader: &mut Reader<'_>, path: &Path<'_>, budget: &mut Budget, ipv4: bool) -> Result<Vec<Prefix>, ErrorBody> {
     let mut prefixes: Vec<Prefix> = Vec::new();
     reader.array(path, |reader| {
         budget.spend(reader, path)?;
@@ -185,7 +185,7 @@ fn read_prefixes(reader: &mut Reader<'_>, path: &Path<'_>, budget: &mut Budget, 
     Ok(prefixes)
 }
 
-fn read_unknown(reader: &mut Reader<'_>, path: &Path<'_>, budget: &mut Budget) -> Result<Option<Vec<Box<str>>>, ErrorBody> {
+pub(crate) fn read_unknown(reader: &mut Reader<'_>, path: &Path<'_>, budget: &mut Budget) -> Result<Option<Vec<Box<str>>>, ErrorBody> {
     if reader.peek()? != Type::Array {
         reader.skip()?;
         return Ok(None);

@@ -4,6 +4,7 @@
 //! prefixes with no text between, and [`apply_to`] changes a map in place.
 //! Invariant: a change that was made applies to what it was made from, and gives what it was made for.
 mod cost_map;
+mod in_place;
 pub mod json;
 pub mod merge;
 mod meta;
@@ -92,10 +93,19 @@ pub fn apply_to_value(kind: Kind, document: &mut Value, patch: &[u8], limits: &L
 
 /// Changes a document; what comes out is checked as strictly as what is read. Where it fails the document is as it was.
 ///
-/// Merge patches of cost maps and both kinds of network maps change the map in place; others go over a [`Value`].
+/// Merge patches of cost maps and both kinds of patch of network maps are applied in place where they are of the usual kind. A [`Document`]
+/// has its lists sorted and forgot what it did not know: a JSON patch, which names places, fits if the document was written by us; one
+/// of somebody else is to be kept as a [`Value`] ([`apply_to_value`]).
 pub fn apply_to(document: &mut Document, kind: Kind, patch: &[u8], limits: &Limits) -> Result<(), Fault> {
-    let body = apply(kind, &document.to_json(), patch, limits)?;
-    *document = Document::parse_within(&body, Some(document.media_type()), limits)?;
+    let done = match (&mut *document, kind) {
+        (Document::CostMap(map), Kind::Merge) => in_place::cost_map(map, patch, limits),
+        (Document::NetworkMap(map), kind) => in_place::network_map(map, kind, patch, limits),
+        _ => None,
+    };
+    if done.is_none() {
+        let body = apply(kind, &document.to_json(), patch, limits)?;
+        *document = Document::parse_within(&body, Some(document.media_type()), limits)?;
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Changes made and applied (RFC 7396, RFC 6902, RFC 6901).
 #![allow(clippy::unwrap_used)]
 use alto::{
-    Limits,
+    Document, Limits,
     cost::CostType,
     cost_map::{CostMap, CostTable},
     endpoint::Prefix,
@@ -63,7 +63,7 @@ fn pointers(value: &Value, at: String, out: &mut Vec<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// RFC 6902: there always is a patch, and it gives the target.
     #[test]
@@ -227,7 +227,7 @@ fn network_map() -> impl Strategy<Value = NetworkMap> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// The change of a cost map, made from numbers, is the change of its text.
     #[test]
@@ -255,5 +255,86 @@ proptest! {
         let patches = parts(&old).diff(&parts(&new));
         prop_assert!(patches.merge.is_some() && patches.json.is_some());
         holds(&old.to_json(), &new.to_json(), &patches)?;
+    }
+}
+
+/// What `apply_to` makes of a document is what the same patch makes of its text.
+fn in_place(document: Document, kind: Kind, patch: &[u8]) -> Result<(), TestCaseError> {
+    let limits = Limits::default();
+    let text = document.to_json();
+    let want =
+        patch::apply(kind, &text, patch, &limits).and_then(|text| Ok(Document::parse_within(&text, Some(document.media_type()), &limits)?));
+    let mut got = document.clone();
+    let done = patch::apply_to(&mut got, kind, patch, &limits);
+    match want {
+        Ok(want) => {
+            prop_assert_eq!(done, Ok(()));
+            prop_assert_eq!(got.to_json(), want.to_json());
+            prop_assert_eq!(got, want);
+        }
+        Err(fault) => {
+            prop_assert_eq!(done, Err(fault));
+            prop_assert_eq!(got, document);
+        }
+    }
+    Ok(())
+}
+
+/// As it is read: what has no cost is not there.
+fn read_again(map: &CostMap) -> CostMap {
+    CostMap::from_json(&map.to_json()).unwrap()
+}
+
+/// A merge patch with a wound: somewhere another value.
+fn wounded(patch: &[u8], value: Value, at: prop::sample::Index) -> Vec<u8> {
+    let mut patch: Value = serde_json::from_slice(patch).unwrap();
+    let mut places = Vec::new();
+    pointers(&patch, String::new(), &mut places);
+    *patch.pointer_mut(&places[at.index(places.len())]).unwrap() = value;
+    serde_json::to_vec(&patch).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// A typed apply is the apply of values: cost maps.
+    #[test]
+    fn cost_maps_in_place((old, new) in cost_maps(), value in any_json(), at: prop::sample::Index) {
+        let patch = parts(&old).diff(&parts(&new)).merge.unwrap();
+        let old = read_again(&old);
+        in_place(Document::CostMap(old.clone()), Kind::Merge, &patch)?;
+        in_place(Document::CostMap(old), Kind::Merge, &wounded(&patch, value, at))?;
+    }
+
+    /// The same of several costs at once (RFC 8189), whose patches come from their text.
+    #[test]
+    fn multi_cost_maps_in_place((one, two) in cost_maps(), (other, _) in cost_maps(), value in any_json(), at: prop::sample::Index) {
+        let multi = |a: &CostMap, seed: &CostMap| {
+            let (cost_type, table) = &a.tables[0];
+            let mut second = table.clone();
+            for (place, cost) in second.values.iter_mut().enumerate() {
+                let from = &seed.tables[0].1.values;
+                *cost = from.get(place).map_or(f64::NAN, |cost| cost.round());
+            }
+            let second_type = CostType::ordinal("second".parse().unwrap());
+            read_again(&CostMap { tables: vec![(cost_type.clone(), table.clone()), (second_type, second)], ..a.clone() })
+        };
+        let (old, new) = (multi(&one, &other), multi(&two, &other));
+        let Patches { merge: Some(patch), .. } = patch::diff(&old.to_json(), &new.to_json()).unwrap() else {
+            return Err(TestCaseError::fail("nulls in arrays can be said"));
+        };
+        in_place(Document::CostMap(old.clone()), Kind::Merge, &patch)?;
+        in_place(Document::CostMap(old), Kind::Merge, &wounded(&patch, value, at))?;
+    }
+
+    /// The same of network maps, in both languages.
+    #[test]
+    fn network_maps_in_place(old in network_map(), new in network_map(), value in any_json(), at: prop::sample::Index) {
+        let old = NetworkMap { vtag: old.vtag.or(Some(tag("n", "t0"))), ..old };
+        let patches = patch::diff(&old.to_json(), &new.to_json()).unwrap();
+        for (kind, patch) in [(Kind::Merge, patches.merge.unwrap()), (Kind::Json, patches.json.unwrap())] {
+            in_place(Document::NetworkMap(old.clone()), kind, &patch)?;
+            in_place(Document::NetworkMap(old.clone()), kind, &wounded(&patch, value.clone(), at))?;
+        }
     }
 }

@@ -316,7 +316,7 @@ impl<'t, N: FromStr + Display + Clone + Ord + Hash> Builder<'t, N> {
     }
 }
 
-fn is_cost(cost: f64, ordinal: bool) -> bool {
+pub(crate) fn is_cost(cost: f64, ordinal: bool) -> bool {
     // Ranks are non-negative integers (section 6.1.2.2).
     (0.0..=f64::MAX).contains(&cost) && (!ordinal || cost.fract() == 0.0)
 }

@@ -246,18 +246,21 @@ impl<'a> Differ<'a> {
             return whole(json, "replace");
         }
         let start = json.len();
+        // PID names need no escape (RFC 7285 section 10.1).
+        let path = |destination| [&b"cost-map"[..], source.as_str().as_bytes(), destination];
         for &column in &changes.gone {
-            json.remove(format_args!("/cost-map/{source}/{}", self.old.destinations[column as usize]));
+            let destination = self.old.destinations[column as usize].as_str();
+            json.cell("remove", path(destination.as_bytes()), None::<fn(&mut Vec<u8>)>);
         }
         for &column in &changes.cells {
             let cost = new[column as usize];
-            let path = format_args!("/cost-map/{source}/{}", self.new.destinations[column as usize]);
+            let path = path(self.new.destinations[column as usize].as_str().as_bytes());
             if cost.is_nan() {
-                json.remove(path);
+                json.cell("remove", path, None::<fn(&mut Vec<u8>)>);
                 continue;
             }
             let op = if self.before(old, column).is_nan() { "add" } else { "replace" };
-            json.value(op, path, |out| json::write_number(out, cost));
+            json.cell(op, path, Some(|out: &mut Vec<u8>| json::write_number(out, cost)));
         }
         let cells_bytes = json.len() - start;
         let row_bytes_min = self.keys.len() + new.len();

@@ -287,7 +287,7 @@ impl Operation {
 const NOTHING: &str = "nothing is there";
 
 /// An index of an array: digits without a leading zero (RFC 6901 section 4).
-fn place(token: &str) -> Option<usize> {
+pub(super) fn place(token: &str) -> Option<usize> {
     let digits = !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit());
     if digits && (token == "0" || !token.starts_with('0')) { token.parse().ok() } else { None }
 }

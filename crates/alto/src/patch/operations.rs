@@ -33,6 +33,23 @@ impl Operations {
         self.close();
     }
 
+    /// An operation on a member two levels down, whose names need no escape in JSON and none in a pointer; without a value: `remove`.
+    pub(super) fn cell(&mut self, op: &str, path: [&[u8]; 3], write: Option<impl FnOnce(&mut Vec<u8>)>) {
+        self.begin(op);
+        let out = &mut self.out;
+        out.push(b'"');
+        for name in path {
+            out.push(b'/');
+            out.extend_from_slice(name);
+        }
+        out.push(b'"');
+        if let Some(write) = write {
+            out.extend_from_slice(b",\"value\":");
+            write(out);
+        }
+        out.push(b'}');
+    }
+
     pub(super) fn len(&self) -> usize {
         self.out.len()
     }
@@ -48,12 +65,16 @@ impl Operations {
     }
 
     fn open(&mut self, op: &str, path: impl Display) {
+        self.begin(op);
+        json::write_text(&mut self.out, path);
+    }
+
+    fn begin(&mut self, op: &str) {
         if self.out.len() > 1 {
             self.out.push(b',');
         }
         self.out.extend_from_slice(b"{\"op\":\"");
         self.out.extend_from_slice(op.as_bytes());
         self.out.extend_from_slice(b"\",\"path\":");
-        json::write_text(&mut self.out, path);
     }
 }
