@@ -232,6 +232,13 @@ impl Chain {
         Self { nodes: VecDeque::from([Arc::new(last)]), media_type: self.media_type, bytes: 0 }
     }
 
+    /// The same, as a restart finds it.
+    pub(crate) fn ended_at(media_type: &'static str, info: VersionInfo) -> Self {
+        let (patch, sums) = (Patches::default(), Sums::default());
+        let node = Node { info, patch, snapshot: None, checkpoint: true, shortcuts: Arc::default(), sums };
+        Self { nodes: VecDeque::from([Arc::new(node)]), media_type, bytes: 0 }
+    }
+
     fn move_start(&mut self, to_end: bool) -> bool {
         let last = self.nodes.len() - 1;
         let Some(to) = (1..=last).find(|at| self.nodes[*at].checkpoint || (to_end && *at == last)) else { return false };
@@ -376,15 +383,11 @@ impl Chain {
 
     /// The merge patches that a shortcut of `level` to the newest version would join, where that is worth trying: if there is no room
     /// for it in the size of a snapshot or two, it is not.
-    pub(crate) fn shortcut_parts(&self, level: usize) -> Option<(Seq, Vec<Bytes>)> {
+    pub(crate) fn shortcut_parts(&self, level: usize) -> Option<Vec<Bytes>> {
         let (end, step) = (self.end(), SHORTCUTS[level]);
-        let from = Seq(end.0.checked_sub(step).filter(|from| from % step == 0)?);
-        let first = self.node(from)?;
-        let whole = self.newest().sums.merge.since(first.sums.merge)?;
-        if whole > 2 * self.newest().info.bytes as u64 {
-            return None;
-        }
-        let (mut at, mut parts) = (from, Vec::new());
+        let from = Seq(end.0.checked_sub(step).filter(|from| from.is_multiple_of(step))?);
+        let mut room = 2 * self.newest().info.bytes;
+        let (mut at, mut parts) = (self.node(from)?.info.seq, Vec::new());
         while at < end {
             // Joined out of the level below where that was worth it.
             let below = level.checked_sub(1).and_then(|level| {
@@ -398,10 +401,11 @@ impl Chain {
                     (to, to.patch.merge.as_ref()?)
                 }
             };
+            room = room.checked_sub(patch.len())?;
             parts.push(patch.clone());
             at = to.info.seq;
         }
-        Some((from, parts))
+        Some(parts)
     }
 
     /// Offers a shortcut to the newest version.
@@ -413,7 +417,7 @@ impl Chain {
 
 /// Where a shortcut of this length from a version leads, if there may be one.
 fn aligned(from: Seq, step: u64) -> Option<Seq> {
-    (from.0 % step == 0).then(|| from.0.checked_add(step)).flatten().map(Seq)
+    from.0.is_multiple_of(step).then(|| from.0.checked_add(step)).flatten().map(Seq)
 }
 
 fn item(to: &Node, from: Seq, media_type: &'static str, body: Bytes) -> Item {

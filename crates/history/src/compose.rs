@@ -163,7 +163,7 @@ impl Tip {
             let chain = match (old, chain) {
                 (Some(old), Some(chain)) => {
                     let was = match before.guidance.service(id) {
-                        Some(Service::Get(was)) => Some(was),
+                        Some(Service::Get(was)) => Some(was).filter(|was| *was.tag() == old.tag),
                         _ => None,
                     };
                     chain.push(content, edge::of(was, &old.body, resource, &version.body), now, limits.versions_max, limits)
@@ -376,7 +376,10 @@ impl Next {
                 return Err(Error::ChangedTwice(id.clone()));
             }
             match change {
-                Change::Computed(computed) => next.inputs.computed = computed,
+                Change::Computed(computed) => {
+                    next.inputs.computed = computed;
+                    next.inputs.restored.clear();
+                }
                 Change::Put { id, document } => next.put(id, document)?,
                 Change::MergePatch { id, patch } => next.patch(before, id, Kind::Merge, &patch, limits)?,
                 Change::JsonPatch { id, patch } => next.patch(before, id, Kind::Json, &patch, limits)?,

@@ -4,6 +4,7 @@
 //! [`Version`], and swaps one immutable [`Snapshot`]. Readers load the snapshot and never wait for a writer.
 mod chain;
 mod change;
+mod chores;
 mod compose;
 mod edge;
 mod error;
@@ -14,6 +15,7 @@ mod persist;
 mod post;
 mod publisher;
 mod record;
+mod restore;
 mod version;
 mod view;
 mod views;

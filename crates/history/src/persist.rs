@@ -110,7 +110,7 @@ impl Log {
         };
         let head = Head::read(&head).map_err(|Unreadable| damaged("its newest commit cannot be read"))?;
         let chains = Mutex::new(head.chains.clone());
-        let restored = restore(&*store, epoch.clone(), head)?;
+        let restored = restore(&*store, head)?;
         Ok((Self { store, epoch, chains }, Some(restored)))
     }
 
@@ -257,7 +257,7 @@ impl Head {
 }
 
 /// Everything that `head` names. Resources are read side by side: a start waits for this.
-fn restore(store: &dyn Store, epoch: Box<str>, head: Head) -> Result<Restored, RestoreError> {
+fn restore(store: &dyn Store, head: Head) -> Result<Restored, RestoreError> {
     let resources: Vec<(&ResourceId, &Extent)> = head.chains.iter().collect();
     let workers = thread::available_parallelism().map_or(1, usize::from).min(resources.len().max(1));
     let next = std::sync::atomic::AtomicUsize::new(0);
@@ -280,7 +280,7 @@ fn restore(store: &dyn Store, epoch: Box<str>, head: Head) -> Result<Restored, R
         chains.insert(id, versions);
     }
     let published = read_published(store)?;
-    Ok(Restored { epoch, commit: head.commit, at: head.at, chains, current, published, inputs: head.inputs })
+    Ok(Restored { commit: head.commit, at: head.at, chains, current, published, inputs: head.inputs })
 }
 
 /// The versions of a resource, and the newest in full if it is served.

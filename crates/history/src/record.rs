@@ -70,8 +70,6 @@ pub(crate) struct InputsRecord {
 /// What a restart finds.
 #[derive(Debug, Clone)]
 pub(crate) struct Restored {
-    /// Made once with the log; in every [`crate::ViewId`].
-    pub(crate) epoch: Box<str>,
     pub(crate) commit: u64,
     pub(crate) at: SystemTime,
     /// The versions of each resource there ever was, oldest first, contiguous; the first of a live one has a snapshot.

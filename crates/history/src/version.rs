@@ -58,6 +58,11 @@ impl Version {
         Self { resource, seq, tag, media_type, at, body: body.into(), coded: Default::default() }
     }
 
+    pub(crate) fn restored(resource: ResourceId, info: VersionInfo, media_type: &'static str, body: Bytes) -> Self {
+        let VersionInfo { seq, tag, at, .. } = info;
+        Self { resource, seq, tag, media_type, at, body, coded: Default::default() }
+    }
+
     /// The body in a coding, made by the first who asks and kept as long as the version. Others who ask meanwhile wait for it.
     pub fn coded(&self, coding: Coding, encode: impl FnOnce(&[u8]) -> Vec<u8>) -> Bytes {
         self.coded[coding as usize].get_or_init(|| encode(&self.body).into()).clone()

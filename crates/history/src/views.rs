@@ -33,15 +33,16 @@ struct Live {
     /// Those of POST-mode resources, as long as they have readers.
     by_input: HashMap<(ResourceId, Bytes), Weak<View>>,
     by_id: HashMap<ViewId, Weak<View>>,
+    /// When names of views that are gone are forgotten next: so many, and more are gone than there.
+    swept_at: usize,
 }
 
 impl Live {
-    /// Forgets the names of views that are gone, once they are the most.
     fn sweep(&mut self) {
-        let live = self.by_input.values().filter(|view| view.strong_count() > 0).count();
-        if self.by_input.len() > 2 * live + 16 {
+        if self.by_id.len() >= self.swept_at {
             self.by_input.retain(|_, view| view.strong_count() > 0);
             self.by_id.retain(|_, view| view.strong_count() > 0);
+            self.swept_at = 2 * self.by_id.len() + 16;
         }
     }
 }

@@ -1,94 +1,15 @@
 //! What a reader may rely on: views of GET-mode resources, their invariants (draft-ietf-alto-new-transport section 3.2), cursors.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-use alto::{
-    Document,
-    cost::CostType,
-    cost_map::{CostMap, CostTable},
-    id::{Pid, ResourceId},
-    network_map::{AddressGroup, NetworkMap},
-};
-use history::{Accepts, Change, Guard, Item, Limits, NoEdge, OpenError, Publisher, Range, Seq, Start, View};
+mod support;
+
+use history::{Accepts, Change, Cursor, Limits, NoEdge, OpenError, Publisher, Seq, Start, View};
+use proptest::prelude::*;
 use serde_json::Value;
 use std::{
-    net::IpAddr,
+    collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
 };
-
-const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-const MERGE: Accepts = Accepts { merge: true, json: false };
-const JSON: Accepts = Accepts { merge: false, json: true };
-
-fn id(text: &str) -> ResourceId {
-    text.parse().unwrap()
-}
-
-fn at(second: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(second)
-}
-
-/// PID `p<i>` has `10.<i>.0.0/16`.
-fn network(pids: &[u8]) -> Document {
-    let group = |i: &u8| AddressGroup { ipv4: vec![format!("10.{i}.0.0/16").parse().unwrap()], ..AddressGroup::default() };
-    Document::NetworkMap(NetworkMap { vtag: None, pids: pids.iter().map(|i| (format!("p{i}").parse().unwrap(), group(i))).collect() })
-}
-
-/// Between any two PIDs, from a list that is gone through in turns.
-fn costs(pids: &[u8], costs: &[f64]) -> Document {
-    let names: Arc<[Pid]> = pids.iter().map(|i| format!("p{i}").parse().unwrap()).collect();
-    let values = costs.iter().copied().cycle().take(pids.len() * pids.len()).collect();
-    let table = CostTable { sources: names.clone(), destinations: names, values };
-    let cost_type = CostType::numerical("routingcost".parse().unwrap());
-    Document::CostMap(CostMap { dependent_vtags: Vec::new(), vtag: None, tables: vec![(cost_type, table)] })
-}
-
-fn put(name: &str, document: Document) -> Change {
-    Change::Put { id: id(name), document }
-}
-
-/// A network map `m` of eight PIDs and a cost map `c`.
-const PIDS: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
-
-fn started(limits: Limits) -> Publisher {
-    let publisher = Publisher::new(limits, Guard::default());
-    publisher.apply(vec![put("m", network(&PIDS)), put("c", costs(&PIDS, &[1.0]))], at(1), false).unwrap();
-    publisher
-}
-
-/// One cost becomes another.
-fn set(publisher: &Publisher, cost: u64, second: u64) {
-    let patch = format!(r#"{{"cost-map": {{"p1": {{"p{}": {cost}}}}}}}"#, cost % 8 + 1);
-    publisher.apply(vec![Change::MergePatch { id: id("c"), patch: patch.into() }], at(second), false).unwrap();
-}
-
-fn open(publisher: &Publisher, name: &str) -> Arc<View> {
-    publisher.open(&id(name), None, CLIENT).unwrap()
-}
-
-fn parse(body: &[u8]) -> Value {
-    serde_json::from_slice(body).unwrap()
-}
-
-/// What a client makes of an item, as RFC 7396 and RFC 6902 say.
-fn apply(document: &mut Value, item: &Item) {
-    match item.media_type {
-        "application/merge-patch+json" => json_patch::merge(document, &parse(&item.body)),
-        "application/json-patch+json" => {
-            let patch: json_patch::Patch = serde_json::from_slice(&item.body).unwrap();
-            json_patch::patch(document, &patch).unwrap();
-        }
-        _ => *document = parse(&item.body),
-    }
-}
-
-fn served(publisher: &Publisher, name: &str) -> Value {
-    parse(&publisher.current().versions[&id(name)].body)
-}
-
-fn ends(view: &View) -> (u64, u64) {
-    let Range { start, end } = view.head().0;
-    (start.0, end.0)
-}
+use support::*;
 
 #[test]
 fn a_view_is_found_by_resource_and_by_id() {
@@ -215,4 +136,180 @@ fn an_edge_is_here_or_says_why_not() {
     assert_eq!(tags.len() as u64, end - start + 1);
     assert_eq!(view.find(&tags[1].tag), Some(tags[1].seq));
     assert_eq!(view.recommend(Some(&tags[tags.len() - 2].tag)), (Seq(end - 1), Seq(end)));
+}
+
+/// A reader somewhere in a view and what it made of what it got.
+struct Reader {
+    cursor: Cursor,
+    accepts: Accepts,
+    have: Value,
+}
+
+impl Reader {
+    fn new(view: &Arc<View>, accepts: Accepts) -> Self {
+        Self { cursor: view.cursor(Start::Nothing), accepts, have: Value::Null }
+    }
+
+    /// A cursor never skips a version without a snapshot, and what it has is that version, whatever the way.
+    fn step(&mut self, contents: &BTreeMap<u64, Value>) -> bool {
+        let before = self.cursor.at();
+        let Some(item) = self.cursor.next(self.accepts) else { return false };
+        assert!(item.is_snapshot() || item.from == before, "{:?} after {before}", (item.from, item.to));
+        assert!(item.to > before && item.to == self.cursor.at());
+        assert!(
+            item.is_snapshot()
+                || (self.accepts.merge && item.media_type.contains("merge"))
+                || (self.accepts.json && item.media_type.contains("json-patch"))
+        );
+        apply(&mut self.have, &item);
+        assert_eq!(self.have, contents[&item.to.0], "{:?}", (item.from, item.to, item.media_type));
+        true
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Cost(u8, u8, u8),
+    Lose(u8),
+    Network(u8),
+    Replace(u8),
+    Read(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..3_u8, 0..3_u8, 0..4_u8).prop_map(|(from, to, cost)| Step::Cost(from, to, cost)),
+        1 => (0..3_u8).prop_map(Step::Lose),
+        1 => (3..8_u8).prop_map(Step::Network),
+        1 => (0..9_u8).prop_map(Step::Replace),
+        4 => (0..4_usize).prop_map(Step::Read),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+fn act(publisher: &Publisher, step: &Step, second: u64) {
+    let patch = |patch: String| Change::MergePatch { id: id("c"), patch: patch.into() };
+    let change = match step {
+        Step::Cost(from, to, cost) => patch(format!(r#"{{"cost-map": {{"p{}": {{"p{}": {cost}}}}}}}"#, from + 1, to + 1)),
+        Step::Lose(from) => patch(format!(r#"{{"cost-map": {{"p{}": null}}}}"#, from + 1)),
+        Step::Network(pids) => put("m", network(&PIDS[..usize::from(*pids)])),
+        Step::Replace(cost) => put("c", costs(&PIDS[..3], &[f64::from(*cost), 5.0, f64::from(*cost) + 0.25])),
+        Step::Read(_) => return,
+    };
+    publisher.apply(vec![change], at(second), false).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// draft-ietf-alto-new-transport section 3.2: continuity, feasibility, right shift only; section 3.1: what a version holds does not
+    /// depend on the way there. For readers of each kind, in step, late, and at the end; for every edge that is offered; within the limits.
+    #[test]
+    fn content_is_path_independent(steps in steps(), versions_max in 1..40_usize, age in 1..100_u64) {
+        let limits = Limits { versions_max, age_max: std::time::Duration::from_secs(age), ..Limits::default() };
+        let publisher = started(limits).without_thread();
+        let view = open(&publisher, "c");
+        let mut contents = BTreeMap::from([(1, served(&publisher, "c"))]);
+        let mut readers: Vec<Reader> =
+            [MERGE, JSON, Accepts::PATCHES, Accepts::SNAPSHOTS].map(|accepts| Reader::new(&view, accepts)).into();
+        let mut before = ends(&view);
+        for (step, second) in steps.iter().zip(2..) {
+            act(&publisher, step, second);
+            let version = publisher.current().versions[&id("c")].clone();
+            contents.insert(version.seq.0, served(&publisher, "c"));
+            let now = ends(&view);
+            prop_assert!(before.0 <= now.0 && before.1 <= now.1, "right shift only: {:?} then {:?}", before, now);
+            prop_assert_eq!(now.1, version.seq.0);
+            prop_assert!(now.1 - now.0 < versions_max as u64);
+            before = now;
+            if let Step::Read(reader) = step {
+                readers[*reader].step(&contents);
+            }
+        }
+        for reader in &mut readers {
+            while reader.step(&contents) {}
+            prop_assert!(reader.cursor.is_current());
+            prop_assert_eq!(&reader.have, &served(&publisher, "c"));
+        }
+        let (start, end) = before;
+        let versions = view.versions();
+        prop_assert_eq!(versions.iter().map(|info| info.seq.0).collect::<Vec<_>>(), (start..=end).collect::<Vec<_>>(), "continuity");
+        let first = view.edge(Seq(0), Seq(start)).unwrap();
+        prop_assert_eq!(serde_json::from_slice::<Value>(&first.body).unwrap(), contents[&start].clone(), "feasibility");
+        for from in start..=end {
+            for to in from + 1..=end {
+                let edge = view.edge(Seq(from), Seq(to));
+                prop_assert!(edge.is_ok() || to > from + 1, "continuity: {from} {to}");
+                let Ok(item) = edge else { continue };
+                let mut document = contents[&from].clone();
+                apply(&mut document, &item);
+                prop_assert_eq!(&document, &contents[&to], "{} {}", from, to);
+                prop_assert_eq!(&item.tag, &versions[(to - start) as usize].tag);
+            }
+        }
+        // Whatever is recommended is there.
+        for info in &versions[..versions.len() - 1] {
+            let (from, to) = view.recommend(Some(&info.tag));
+            prop_assert!(view.edge(from, to).is_ok() || from == Seq(end), "{from} {to}");
+        }
+    }
+}
+
+/// One cost flaps: sixty-four changes are one shortcut, and who is late takes it.
+#[test]
+fn shortcuts_leave_out_what_was_undone() {
+    let publisher = started(Limits::default()).without_thread();
+    let view = open(&publisher, "c");
+    let mut contents = BTreeMap::from([(1, served(&publisher, "c"))]);
+    for second in 2..=140 {
+        set(&publisher, 100 + 8 * (second % 2), second);
+        contents.insert(second, served(&publisher, "c"));
+    }
+    for (from, to) in [(4, 8), (8, 12), (16, 32), (64, 128)] {
+        let item = view.edge(Seq(from), Seq(to)).unwrap();
+        assert!(item.media_type.contains("merge"), "{from} {to}");
+        let mut document = contents[&from].clone();
+        apply(&mut document, &item);
+        assert_eq!(document, contents[&to], "{from} {to}");
+        assert!(item.body.len() < 2 * view.edge(Seq(from), Seq(from + 1)).unwrap().body.len());
+    }
+    assert_eq!(view.edge(Seq(5), Seq(9)).unwrap_err(), NoEdge::NotOffered);
+    let tag = view.versions()[63].tag.clone();
+    assert_eq!(view.find(&tag), Some(Seq(140)), "the same content again");
+    let mut late = view.cursor(Start::Seq(Seq(124)));
+    let mut have = contents[&124].clone();
+    let mut edges = Vec::new();
+    while let Some(item) = late.next(MERGE) {
+        edges.push((item.from.0, item.to.0));
+        apply(&mut have, &item);
+    }
+    assert_eq!(have, contents[&140]);
+    assert!(edges.len() < 10, "{edges:?}");
+}
+
+/// Old versions keep patches, not copies; the largest history is cut first when all together are too much.
+#[test]
+fn memory_is_bounded() {
+    let pids: Vec<u8> = (0..30).collect();
+    let full = serde_json::to_vec(&{
+        let publisher = Publisher::new(Limits::default(), history::Guard::default());
+        publisher.apply(vec![put("m", network(&pids)), put("c", costs(&pids, &[1.0]))], at(1), false).unwrap();
+        served(&publisher, "c")
+    })
+    .unwrap()
+    .len();
+    for (bytes_max, at_least, at_most) in [(usize::MAX, 190, 256), (12 * full, 20, 190), (full / 2, 1, 20)] {
+        let publisher = Publisher::new(Limits { bytes_max, ..Limits::default() }, history::Guard::default()).without_thread();
+        publisher.apply(vec![put("m", network(&pids)), put("c", costs(&pids, &[1.0]))], at(1), false).unwrap();
+        for second in 2..300 {
+            set(&publisher, 10 + second, second);
+        }
+        let view = open(&publisher, "c");
+        let (start, end) = ends(&view);
+        assert!((at_least..=at_most).contains(&(end - start + 1)), "{bytes_max}: {start} to {end}");
+        let copies = (start..=end).filter(|seq| view.edge(Seq(0), Seq(*seq)).is_ok()).count();
+        // A checkpoint for each quarter of the versions or full copy's worth of patches, and the newest two.
+        assert!(copies <= 12, "{copies} full copies");
+        assert!(view.edge(Seq(0), Seq(start)).is_ok() && view.edge(Seq(0), Seq(end)).is_ok());
+    }
 }

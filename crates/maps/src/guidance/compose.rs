@@ -26,6 +26,8 @@ pub struct Inputs {
     pub computed: Option<Arc<Computed>>,
     /// What operators published, by resource id.
     pub documents: BTreeMap<ResourceId, Arc<Published>>,
+    /// Computed maps as they were served before a restart, until there are computed maps again. Documents go before them.
+    pub restored: BTreeMap<ResourceId, Arc<Published>>,
     /// Computed resources that an operator withdrew.
     pub withdrawn: BTreeSet<ResourceId>,
     /// The network map that was the default one before. It stays that while it is there, since the ids of the services are of the
@@ -95,11 +97,21 @@ impl Composer<'_> {
         }
         if let Some(computed) = &self.inputs.computed {
             let id = &computed.policy.network_map_id;
-            if !self.inputs.withdrawn.contains(id) && !self.inputs.documents.contains_key(id) {
+            if self.free(id) {
                 networks.insert(id.clone(), self.computed_network(id, &computed.partition));
             }
         }
+        for (id, document) in self.restored() {
+            if let Published::Network(view) = &**document {
+                let before = self.previous_network(id).filter(|before| before.tag == view.tag);
+                networks.entry(id.clone()).or_insert_with(|| before.unwrap_or(view).clone());
+            }
+        }
         networks
+    }
+
+    fn restored(&self) -> impl Iterator<Item = (&ResourceId, &Arc<Published>)> {
+        self.inputs.restored.iter().filter(|(id, _)| self.free(id))
     }
 
     fn previous_network(&self, id: &ResourceId) -> Option<&Arc<NetworkView>> {
@@ -115,8 +127,8 @@ impl Composer<'_> {
         }
         let view = NetworkView::of_partition(id, partition);
         match before {
-            // A later partition of equal content: keep the one that readers hold.
-            Some(before) if before.tag == view.tag => before.clone(),
+            // A later partition of equal content: keep the one that readers hold. One that was restored gives way.
+            Some(before) if before.tag == view.tag && matches!(before.source, MapSource::Partition(_)) => before.clone(),
             _ => Arc::new(view),
         }
     }
@@ -167,8 +179,16 @@ impl Composer<'_> {
             if view.network_map.resource_id == *network_map && same_type(&view.cost_type, cost_type))
     }
 
-    /// Adds what is computed and not taken by a document, nor withdrawn.
+    /// Adds what is computed, or was before a restart, and not taken by a document, nor withdrawn.
     fn computed_costs(&self, networks: &BTreeMap<ResourceId, Arc<NetworkView>>, views: &mut BTreeMap<ResourceId, Arc<CostView>>) {
+        for (id, document) in self.restored() {
+            let Published::Cost { network_map: Some(wanted), cost_type, table } = &**document else { continue };
+            let Some(network) = networks.get(wanted) else { continue };
+            let twin = |view: &Arc<CostView>| view.network_map.resource_id == *wanted && same_type(&view.cost_type, cost_type);
+            if !views.values().any(twin) {
+                views.insert(id.clone(), self.view(id, network, cost_type.clone(), table, |table| table.clone()));
+            }
+        }
         let Some(computed) = &self.inputs.computed else { return };
         let Some(network) = networks.get(&computed.policy.network_map_id) else { return };
         for (metric, table) in &computed.tables {
