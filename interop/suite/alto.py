@@ -11,6 +11,14 @@ PROPERTIES_PARAMS = "application/alto-endpointpropparams+json"
 ENDPOINT_COST = "application/alto-endpointcost+json"
 ENDPOINT_COST_PARAMS = "application/alto-endpointcostparams+json"
 ERROR = "application/alto-error+json"
+EVENT_STREAM = "text/event-stream"
+UPDATE_STREAM_PARAMS = "application/alto-updatestreamparams+json"
+UPDATE_STREAM_CONTROL = "application/alto-updatestreamcontrol+json"
+TIPS = "application/alto-tips+json"
+TIPS_PARAMS = "application/alto-tipsparams+json"
+TRANSPORT = "application/alto-transport+json"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 
 HOLDS = {
     "eq": lambda cost, bound: cost == bound,

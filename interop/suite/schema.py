@@ -1,4 +1,5 @@
-"""Validates bodies against the JSON schemas beside this package, which were written from RFC 7285 and RFC 8189."""
+"""Validates bodies against the JSON schemas beside this package, which were written from RFC 7285, RFC 8189, RFC 8895 and
+the drafts."""
 import json
 import pathlib
 
@@ -19,8 +20,13 @@ VALIDATORS = {
         "endpointcost": "endpoint-cost",
         "endpointprop": "endpoint-properties",
         "error": "error",
+        "tips": "tips",
+        "updatestreamcontrol": "update-control",
+        "transport": "transport-queue",
     }.items()
 }
+# Messages of a WebSocket have no media type of their own.
+VALIDATORS["websocket update"] = jsonschema.Draft202012Validator(DOCUMENTS["websocket-update.json"], registry=REGISTRY)
 
 
 def no_duplicates(pairs):

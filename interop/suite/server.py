@@ -25,6 +25,8 @@ class Server:
             **os.environ,
             "ALTOCAST_SERVER_LISTEN": f"127.0.0.1:{self.port}",
             "ALTOCAST_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
+            # Several run at once; one that is to keep something says so with --data-dir, which goes before this.
+            "ALTOCAST_STORE_IN_MEMORY": "true",
             **environment,
         }
 
