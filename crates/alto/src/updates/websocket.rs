@@ -68,6 +68,8 @@ pub struct ServerMessage<'a> {
     pub seq: u64,
     /// `tag`: of that version.
     pub tag: Tag,
+    /// `since`, an addition of ours: the version that a change over several versions starts from. Absent: the one before `seq`.
+    pub since: Option<u64>,
     /// `media-type` and `data`; `None`: the client has this version already.
     pub update: Option<Update<'a>>,
 }
@@ -91,13 +93,14 @@ impl<'a> ServerMessage<'a> {
     pub fn from_json_within(message: &'a [u8], limits: &Limits) -> Result<Self, ErrorBody> {
         json::document(message, limits, |reader| {
             let root = Path::ROOT;
-            let (mut resource_id, mut seq, mut tag, mut media_type, mut data) = (None, None, None, None, None);
+            let (mut resource_id, mut seq, mut tag, mut since, mut media_type, mut data) = (None, None, None, None, None, None);
             reader.object(&root, |reader, key| {
                 let path = root.child(key);
                 match &**key {
                     "resource-id" => resource_id = Some(reader.parsed_field(&path)?),
                     "seq" => seq = Some(seq_field(reader, &path)?),
                     "tag" => tag = Some(reader.parsed_field(&path)?),
+                    "since" => since = Some(seq_field(reader, &path)?),
                     "media-type" => {
                         media_type = Some(if reader.peek()? == Type::Null {
                             reader.null()?;
@@ -126,6 +129,7 @@ impl<'a> ServerMessage<'a> {
                 resource_id: resource_id.ok_or_else(|| root.missing("resource-id"))?,
                 seq: seq.ok_or_else(|| root.missing("seq"))?,
                 tag: tag.ok_or_else(|| root.missing("tag"))?,
+                since,
                 update,
             })
         })
@@ -138,6 +142,9 @@ impl<'a> ServerMessage<'a> {
         object.string("resource-id", self.resource_id.as_str());
         write_seq(object.key("seq"), self.seq);
         object.string("tag", self.tag.as_str());
+        if let Some(since) = self.since {
+            write_seq(object.key("since"), since);
+        }
         match &self.update {
             None => object.key("media-type").extend_from_slice(b"null"),
             Some(update) => {

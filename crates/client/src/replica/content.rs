@@ -16,7 +16,7 @@ use std::{borrow::Cow, str::FromStr};
 pub use alto::patch::Kind as PatchKind;
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Content {
     form: Form,
     /// Of the text it was last read from, and what patches added: what it takes is told from it.
@@ -98,6 +98,11 @@ impl Content {
             Form::Map(document) => Ok(Cow::Borrowed(document)),
             Form::Json(_) => Document::parse_within(&self.to_json(), Some(media_type), limits).map(Cow::Owned),
         }
+    }
+
+    /// Whether both are one document.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.form == other.form
     }
 
     /// About what it takes in memory.

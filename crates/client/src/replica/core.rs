@@ -294,7 +294,7 @@ impl Core {
             Event::Current { index, seq, tag } => {
                 self.accepted();
                 match self.states[index].confirm(seq, tag) {
-                    Ok(()) => self.progress(),
+                    Ok(()) => self.works(),
                     Err(why) => self.mismatch(now, index, why),
                 }
                 self.settle(now);
@@ -303,7 +303,12 @@ impl Core {
                 self.accepted();
                 let index = update.index;
                 match self.states[index].take(update, &self.limits) {
-                    Ok(()) => self.progress(),
+                    Ok(is_change) => {
+                        self.works();
+                        if is_change {
+                            self.backoff.eased();
+                        }
+                    }
                     Err(why) => return self.mismatch(now, index, why),
                 }
                 self.settle(now);
@@ -357,10 +362,9 @@ impl Core {
         }
     }
 
-    fn progress(&mut self) {
+    fn works(&mut self) {
         (self.worked, self.strikes, self.unusable) = (true, 0, 0);
         self.why_unusable.clear();
-        self.backoff.eased();
     }
 
     fn mismatch(&mut self, now: Instant, index: Index, why: String) {
@@ -506,14 +510,14 @@ impl State {
         Ok(())
     }
 
-    /// Applies an update and checks what it makes.
-    fn take(&mut self, update: Update, limits: &Limits) -> Result<(), String> {
+    /// Applies an update and checks what it makes. `false`: nothing is different.
+    fn take(&mut self, update: Update, limits: &Limits) -> Result<bool, String> {
         let Update { since, seq, tag: said, media_type, body, .. } = update;
         let (content, what) = match PatchKind::of_media_type(&media_type) {
             None => (self.read(&media_type, &body, seq, limits)?, What::Full),
             Some(kind) => match self.apply(kind, &body, since, seq, limits)? {
                 Some(content) => (content, What::Patch { kind, body }),
-                None => return Ok(()),
+                None => return Ok(false),
             },
         };
         let tag = match (content.tag(), said) {
@@ -527,7 +531,8 @@ impl State {
             return Err(format!("meta/vtag names {}", vtag.resource_id));
         }
         // A full copy of what is here already is no change (RFC 8895 section 6.6), only a sign of life.
-        let same = |built: &Built| what == What::Full && tag.is_some() && built.tag == tag;
+        let same =
+            |built: &Built| what == What::Full && if tag.is_some() { built.tag == tag } else { built.content.says_the_same(&content) };
         let unchanged = self.built.as_ref().is_some_and(same);
         self.numbered = true;
         self.built = Some(Built { content: content.clone(), seq, tag: tag.clone() });
@@ -537,7 +542,7 @@ impl State {
                 Change { resource: resource.clone(), input: input.clone(), seq, tag, media_type: media_type.clone(), content, what };
             self.hold(change, limits);
         }
-        Ok(())
+        Ok(!unchanged)
     }
 
     fn read(&mut self, media_type: &str, body: &Bytes, seq: Option<u64>, limits: &Limits) -> Result<Arc<Content>, String> {

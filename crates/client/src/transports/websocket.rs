@@ -1,7 +1,7 @@
 //! WebSocket (draft-marocco-alto-ws): one connection a resource. Every message says number and tag of the version it leads to.
 use super::{Follow, Session, Transport, failed, refused};
 use crate::{
-    http::Reply,
+    http::{Ask, Reply},
     options::Protocol,
     replica::core::{Ended, Event, Since},
     uri::Uri,
@@ -12,12 +12,16 @@ use alto::{
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderValue, Method, Request, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_tungstenite::{
     client_async_with_config,
-    tungstenite::{self, Message, handshake::client::generate_key, protocol::WebSocketConfig},
+    tungstenite::{
+        self, Message,
+        handshake::client::generate_key,
+        protocol::{WebSocketConfig, frame::coding::CloseCode},
+    },
 };
 
 pub(crate) struct WebSocket;
@@ -91,10 +95,12 @@ async fn follow_one(session: Arc<Session>, follow: Follow, uri: Uri) -> Result<E
             Message::Pong(_) => session.events.send(Event::Alive).await,
             Message::Close(frame) => {
                 let _ = socket.close(None).await;
+                let code = frame.as_ref().map(|frame| frame.code);
                 let why = frame.map(|frame| format!("{} {}", u16::from(frame.code), crate::error::excerpt(&frame.reason)));
-                return Ok(Ended::Closed {
-                    why: format!("the server closed: {}", why.as_deref().unwrap_or("no reason given")),
-                    retry_after: None,
+                let why = format!("the server closed: {}", why.as_deref().unwrap_or("no reason given"));
+                return Ok(match code {
+                    Some(CloseCode::Policy) => not_taken(&session, &follow, why).await,
+                    _ => Ended::Closed { why, retry_after: None },
                 });
             }
             Message::Binary(_) | Message::Frame(_) => return Err(Ended::Violation(follow.index, "a binary message".into())),
@@ -108,14 +114,30 @@ fn read(follow: &Follow, text: Bytes) -> Result<Event, String> {
         return Err(format!("a message of {}", message.resource_id));
     }
     let (seq, tag) = (message.seq, message.tag);
+    // "change since seq n-1, or since the announced tag for the first"; over several versions the server says since which.
+    let since = message.since.unwrap_or(seq.saturating_sub(1));
     Ok(match message.update {
         None => Event::Current { index: follow.index, seq: Some(seq), tag: Some(tag) },
-        // "change since seq n-1, or since the announced tag for the first"
         Some(update) => {
             let body = text.slice_ref(update.data);
-            follow.update(Since::Seq(seq.saturating_sub(1)), Some(seq), Some(tag), &*update.media_type, body)
+            follow.update(Since::Seq(since), Some(seq), Some(tag), &*update.media_type, body)
         }
     })
+}
+
+/// The server will not have our messages. What is wrong with an input the resource itself says better.
+async fn not_taken(session: &Session, follow: &Follow, why: String) -> Ended {
+    let (Some(input), Ok(offer)) = (&follow.followed.input, session.catalog.offer(follow.followed.resource.as_str())) else {
+        return Ended::Unsupported(why);
+    };
+    let content_type = offer.entry.accepts.as_deref().unwrap_or_default().split(',').next().unwrap_or_default().trim();
+    let mut headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("*/*"))]);
+    headers.extend(HeaderValue::from_str(content_type).ok().map(|value| (header::CONTENT_TYPE, value)));
+    let ask = Ask { method: Method::POST, uri: offer.uri.clone(), headers, body: input.clone() };
+    match session.client.transport().exchange(ask).await {
+        Ok(reply) if reply.status == StatusCode::BAD_REQUEST => refused(&session.client, &reply, Method::POST),
+        _ => Ended::Unsupported(why),
+    }
 }
 
 fn nothing() -> Tag {

@@ -188,7 +188,7 @@ impl Following {
         if named {
             // "A client that already has the latest version" is told so.
             let (range, tag) = view.head();
-            let message = ServerMessage { resource_id: view.resource().clone(), seq: range.end.0, tag, update: None };
+            let message = ServerMessage { resource_id: view.resource().clone(), seq: range.end.0, tag, since: None, update: None };
             return Poll::Ready(Say::Text(message.to_json().into()));
         }
         if view.is_closed() {
@@ -200,7 +200,9 @@ impl Following {
 
 fn message(view: &View, item: &Item) -> Bytes {
     let update = Update { media_type: item.media_type.into(), data: &item.body };
-    let message = ServerMessage { resource_id: view.resource().clone(), seq: item.to.0, tag: item.tag.clone(), update: Some(update) };
+    // A shortcut: without a word it would look like lost versions.
+    let since = (!item.is_snapshot() && item.from.0 + 1 != item.to.0).then_some(item.from.0);
+    let message = ServerMessage { resource_id: view.resource().clone(), seq: item.to.0, tag: item.tag.clone(), since, update: Some(update) };
     message.to_json().into()
 }
 
