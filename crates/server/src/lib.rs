@@ -19,10 +19,14 @@
 //! server.run(std::future::pending()).await
 //! # }
 //! ```
+// What refuses a request is the reply to it: it is made once and sent, so its size does not matter.
+#![allow(clippy::result_large_err)]
+
 mod access;
 mod admin;
 mod compress;
 mod error;
+mod files;
 mod listen;
 mod negotiate;
 mod options;

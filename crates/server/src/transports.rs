@@ -135,7 +135,10 @@ impl Transports {
                 },
                 OpenError::InputForbidden(_) => {
                     let value = input.as_deref().unwrap_or_default();
-                    let cut = value.floor_char_boundary(self.requests.error_value_bytes_max);
+                    let mut cut = value.len().min(self.requests.error_value_bytes_max);
+                    while !value.is_char_boundary(cut) {
+                        cut -= 1;
+                    }
                     ErrorBody::invalid(format!("{field}input"), &value[..cut])
                 }
                 OpenError::Refused(body) => *body,

@@ -1,7 +1,7 @@
 //! Requests to the update services: which path is which, what a head already says is wrong, and then `transports`.
 use super::{GET, POST, Public, query, slim};
 use crate::{
-    admin::Label,
+    admin::{Label, Protocol},
     listen::{Answer, Peer, Reply, Step, live::Live},
     reply,
     transports::{
@@ -12,7 +12,11 @@ use crate::{
 };
 use alto::media_type;
 use bytes::Bytes;
-use http::{Method, StatusCode, header::ACCESS_CONTROL_ALLOW_ORIGIN, request::Parts};
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION},
+    request::Parts,
+};
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 
@@ -231,6 +235,10 @@ impl Public {
                     })
                 }
                 Err(mut refused) => {
+                    // RFC 8895 section 6.6: "MUST close the stream (i.e., TCP connection) without sending any events".
+                    if matches!(label, Label::Updates("update-stream" | "tips-stream")) && peer.protocol == Protocol::Http1 {
+                        refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                     this.settle(label, &method, uri.path(), &peer, request_bytes, &mut refused);
                     Err(refused)
                 }

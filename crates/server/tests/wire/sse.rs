@@ -196,7 +196,8 @@ fn refusals() {
             (answer.status, answer.field("content-type"), answer.field("cache-control")),
             (400, "application/alto-error+json", "no-store")
         );
-        assert_eq!(answer.field("access-control-allow-origin"), "*");
+        // "MUST close the stream (i.e., TCP connection) without sending any events."
+        assert_eq!((answer.field("access-control-allow-origin"), answer.field("connection")), ("*", "close"));
         // Sentences for people are not what is compared.
         assert_eq!(
             (&answer.json()["meta"]["code"], &answer.json()["meta"]["field"], &answer.json()["meta"]["value"]),

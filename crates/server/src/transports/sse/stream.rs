@@ -149,6 +149,7 @@ impl Stream {
         self.generation
     }
 
+    #[cfg(test)]
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }

@@ -23,13 +23,8 @@ use std::{
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// One event at a time.
-const BOUNDS: Bounds = Bounds {
-    substreams_max: 4,
-    substream_ids_max: 6,
-    control_requests_max: 3,
-    keep_alive: Duration::from_secs(15),
-    batch_bytes: 1,
-};
+const BOUNDS: Bounds =
+    Bounds { substreams_max: 4, substream_ids_max: 6, control_requests_max: 3, keep_alive: Duration::from_secs(15), batch_bytes: 1 };
 
 fn id(text: &str) -> ResourceId {
     text.parse().unwrap()
@@ -171,8 +166,7 @@ fn opened(now: Instant, substreams: Vec<Substream>) -> (Stream, Client) {
 fn control_uri_then_dependencies_then_dependants() {
     let (publisher, now, payloads) = (publisher(), Instant::now(), payloads());
     // The cost map is asked for first.
-    let wishes =
-        [("c", "costs"), ("n", "net")].map(|(name, of)| substream(&publisher, name, of, Start::Nothing, Accepts::PATCHES)).into();
+    let wishes = [("c", "costs"), ("n", "net")].map(|(name, of)| substream(&publisher, name, of, Start::Nothing, Accepts::PATCHES)).into();
     let (mut stream, mut client) = opened(now, wishes);
     assert_eq!(client.drain(&mut stream, now, &payloads), Next::Wait(now + BOUNDS.keep_alive));
     assert_eq!(client.events, ["control", "alto-networkmap n", "alto-costmap c"]);
