@@ -477,9 +477,7 @@ fn transport(body: Vec<u8>) -> Reply {
 fn update(item: Result<Item, NoEdge>, path: &str) -> Reply {
     match item {
         Ok(item) => of_item(item),
-        Err(NoEdge::Gone { start }) => {
-            reply::refusal(StatusCode::GONE, format!("{path} left the queue, which begins with {start} now"))
-        }
+        Err(NoEdge::Gone { start }) => reply::refusal(StatusCode::GONE, format!("{path} left the queue, which begins with {start} now")),
         Err(NoEdge::NotYet { end }) => reply::refusal(StatusCode::NOT_FOUND, format!("{path} is not there yet; the newest is {end}")),
         Err(NoEdge::NotOffered) => reply::refusal(StatusCode::NOT_FOUND, format!("there is nothing at {path}")),
     }

@@ -6,6 +6,7 @@
 mod admin;
 mod http1;
 mod http2;
+mod live;
 mod push;
 mod raw;
 mod served;
@@ -13,3 +14,4 @@ mod sse;
 mod stop;
 mod tips;
 mod tls;
+mod websocket;

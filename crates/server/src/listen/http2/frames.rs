@@ -81,6 +81,8 @@ struct Parent {
     ended_after_answer: bool,
     /// Pushes the client reset and that were not reported yet.
     refused: usize,
+    /// It waits for its turn; else only for bad news.
+    waits: bool,
     waker: Option<Waker>,
 }
 
@@ -89,19 +91,29 @@ impl State {
         self.flights.iter().any(|flight| !flight.out)
     }
 
+    /// A turn may have come.
     fn wake(&mut self) {
+        self.parents.iter_mut().filter(|parent| parent.waits).filter_map(|parent| parent.waker.take()).for_each(Waker::wake);
+    }
+
+    /// There is news besides.
+    fn wake_all(&mut self) {
         self.parents.iter_mut().filter_map(|parent| parent.waker.take()).for_each(Waker::wake);
     }
 
     /// A frame the client sends, before h2 hears of it.
     fn received(&mut self, frame: &Head) {
         match frame.kind {
-            kind::GOAWAY => self.gone = true,
+            kind::GOAWAY => {
+                self.gone = true;
+                self.wake_all();
+            }
             kind::RST_STREAM => {
                 let Some(at) = self.flights.iter().position(|flight| flight.id == frame.stream) else { return };
                 let parent = self.flights.swap_remove(at).parent;
                 if let Some(parent) = self.parents.iter_mut().find(|known| known.id == parent) {
                     parent.refused += 1;
+                    parent.waker.take().into_iter().for_each(Waker::wake);
                 }
             }
             kind::PING if frame.flags & FIRST_FLAG != 0 && self.pings.under_way => {
@@ -187,12 +199,21 @@ impl Pushes {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.gone = true;
-        state.wake();
+        state.wake_all();
     }
 
     /// Pushes are to be promised on this stream, whose own answer has a body of `bytes`.
     pub(super) fn on(self: &Arc<Self>, parent: u32, bytes: usize) -> Parenthood {
-        self.lock().parents.push(Parent { id: parent, head_out: false, left: bytes, round: None, ended_after_answer: false, refused: 0, waker: None });
+        self.lock().parents.push(Parent {
+            id: parent,
+            head_out: false,
+            left: bytes,
+            round: None,
+            ended_after_answer: false,
+            refused: 0,
+            waits: true,
+            waker: None,
+        });
         Parenthood { pushes: self.clone(), parent }
     }
 
@@ -222,7 +243,9 @@ impl Parenthood {
     pub(super) fn mark(&self, context: &mut Context<'_>) {
         let mut state = self.pushes.lock();
         let State { pings, parents, .. } = &mut *state;
-        let Some(parent) = parents.iter_mut().find(|parent| parent.id == self.parent && parent.head_out && parent.left == 0) else { return };
+        let Some(parent) = parents.iter_mut().find(|parent| parent.id == self.parent && parent.head_out && parent.left == 0) else {
+            return;
+        };
         // One that is under way was sent before.
         let round = *parent.round.get_or_insert(pings.rounds + 1 + u64::from(pings.under_way));
         if let Some(handle) = &mut pings.handle
@@ -247,11 +270,13 @@ impl Parenthood {
         let ready = state.enabled && !state.blocked && open && !making;
         let gone = state.gone;
         let Some(parent) = state.parents.iter_mut().find(|parent| parent.id == self.parent) else { return Poll::Ready(Turn::Over) };
+        parent.waker.get_or_insert_with(|| context.waker().clone());
+        parent.waits = false;
         match std::mem::take(&mut parent.refused) {
             0 if gone => Poll::Ready(Turn::Over),
             0 if ready && parent.head_out && parent.left == 0 => Poll::Ready(Turn::Push),
             0 => {
-                parent.waker = Some(context.waker().clone());
+                parent.waits = true;
                 Poll::Pending
             }
             refused => Poll::Ready(Turn::Refused(refused)),
@@ -342,7 +367,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             Seen::Setting(ENABLE_PUSH, value) => {
                 let mut state = pushes.lock();
                 state.enabled = value != 0;
-                state.wake();
+                state.wake_all();
             }
             Seen::Setting(..) => {}
         });

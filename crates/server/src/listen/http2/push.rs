@@ -16,7 +16,10 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream, server::{Connection, SendResponse}};
+use h2::{
+    Reason, RecvStream, SendStream,
+    server::{Connection, SendResponse},
+};
 use http::{
     HeaderValue, Request, Response, Uri, Version,
     header::{ACCEPT, CONNECTION, DATE, HOST, TRANSFER_ENCODING},
@@ -121,7 +124,8 @@ impl Opened {
         }
         let half_closed = self.body.is_end_stream();
         let stage = self.link.stage.clone();
-        let open = Open { opened: self, respond, stream, parent, pushing, half_closed, stalled: Box::pin(sleep(stall_time_max)), stall_time_max };
+        let open =
+            Open { opened: self, respond, stream, parent, pushing, half_closed, stalled: Box::pin(sleep(stall_time_max)), stall_time_max };
         open.run(stage).await
     }
 }
