@@ -92,19 +92,43 @@ impl Tag {
     ///
     /// RFC 7285 section 10.3 suggests a hash of the data. 128 bits make a collision less likely than a broken disk.
     pub fn of_content(parts: &[&[u8]]) -> Self {
-        use sha2::Digest as _;
-        let mut hash = sha2::Sha256::new();
+        let mut content = Content::default();
         for part in parts {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
+            content.part(part.len());
+            content.bytes(part);
         }
+        content.tag()
+    }
+}
+
+/// A content that is tagged piece by piece, as [`Tag::of_content`] does it whole: for what is too large to put together first.
+#[derive(Default)]
+pub struct Content {
+    hash: sha2::Sha256,
+}
+
+impl Content {
+    /// A part of so many bytes follows.
+    pub fn part(&mut self, bytes: usize) {
+        self.bytes(&(bytes as u64).to_be_bytes());
+    }
+
+    /// The next bytes of it.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        use sha2::Digest as _;
+        self.hash.update(bytes);
+    }
+
+    /// The tag of all of it.
+    pub fn tag(self) -> Tag {
+        use sha2::Digest as _;
         let mut text = String::with_capacity(32);
-        for byte in hash.finalize().iter().take(16) {
+        for byte in self.hash.finalize().iter().take(16) {
             for digit in [byte >> 4, byte & 0xf] {
                 text.push(char::from(b"0123456789abcdef"[digit as usize]));
             }
         }
-        Self(text.into())
+        Tag(text.into())
     }
 }
 

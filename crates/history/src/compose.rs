@@ -158,15 +158,18 @@ impl Tip {
             }
             let chain = self.chains.get(id);
             let seq = chain.map_or(Seq(1), |chain| Seq(chain.end().0 + 1));
-            let version = Arc::new(Version::new(id.clone(), seq, resource.render(), now));
+            // Not at hand where another program made the version.
+            let was = match before.guidance.service(id) {
+                Some(Service::Get(was)) => old.filter(|old| *was.tag() == old.tag).map(|old| (was, old)),
+                _ => None,
+            };
+            let rendered = was.map_or_else(|| resource.render(), |(was, old)| resource.render_after(was, &old.body));
+            let version = Arc::new(Version::new(id.clone(), seq, rendered, now));
             let content = Content { tag: version.tag.clone(), at: now, body: version.body.clone() };
             let chain = match (old, chain) {
                 (Some(old), Some(chain)) => {
-                    let was = match before.guidance.service(id) {
-                        Some(Service::Get(was)) => Some(was).filter(|was| *was.tag() == old.tag),
-                        _ => None,
-                    };
-                    chain.push(content, edge::of(was, &old.body, resource, &version.body), now, limits.versions_max, limits)
+                    let edge = edge::of(was.map(|(was, _)| was), &old.body, resource, &version.body);
+                    chain.push(content, edge, now, limits.versions_max, limits)
                 }
                 // New, or back again.
                 _ => Chain::begin(seq, version.media_type, content),

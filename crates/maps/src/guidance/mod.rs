@@ -14,6 +14,7 @@ mod explain;
 mod limits;
 mod published;
 mod render;
+mod rerender;
 mod selection;
 mod write;
 

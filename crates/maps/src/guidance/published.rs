@@ -10,7 +10,7 @@ use alto::{
     cost_map::CostTable,
     endpoint::Prefix,
     error::Code,
-    id::{Pid, ResourceId, Tag},
+    id::{Content, Pid, ResourceId, Tag},
     network_map::{AddressGroup, NetworkMap},
 };
 use std::{net::IpAddr, sync::Arc};
@@ -169,21 +169,32 @@ pub(super) fn table_tag(table: &CostTable) -> Tag {
             *column |= there;
         }
     }
-    let mut content = Vec::with_capacity(8 * table.values.len() + 32 * (table.sources.len() + width));
-    for (pids, used) in [(&table.sources, &rows), (&table.destinations, &columns)] {
-        content.extend((used.iter().filter(|used| **used).count() as u64).to_le_bytes());
+    let mut names = Vec::new();
+    let mut counts = [0; 2];
+    for ((pids, used), count) in [(&table.sources, &rows), (&table.destinations, &columns)].into_iter().zip(&mut counts) {
+        *count = used.iter().filter(|used| **used).count();
+        names.extend((*count as u64).to_le_bytes());
         for (pid, _) in pids.iter().zip(used).filter(|(_, used)| **used) {
-            text(&mut content, pid.as_str());
+            text(&mut names, pid.as_str());
         }
     }
+    // As it comes: the costs are too many to be copied first.
+    let mut content = Content::default();
+    content.part(b"cost-table".len());
+    content.bytes(b"cost-table");
+    content.part(names.len() + counts[0] * counts[1] * size_of::<f64>());
+    content.bytes(&names);
+    let mut bytes = vec![0; counts[1] * size_of::<f64>()];
     for (at, _) in rows.iter().enumerate().filter(|(_, used)| **used) {
-        for (value, _) in table.row(at).iter().zip(&columns).filter(|(_, used)| **used) {
+        let costs = table.row(at).iter().zip(&columns).filter(|(_, used)| **used);
+        for (bytes, (value, _)) in bytes.chunks_exact_mut(size_of::<f64>()).zip(costs) {
             // One NaN and one zero: equal tables have equal bytes.
             let value = if value.is_nan() { f64::NAN } else { value + 0.0 };
-            content.extend(value.to_bits().to_le_bytes());
+            bytes.copy_from_slice(&value.to_bits().to_le_bytes());
         }
+        content.bytes(&bytes);
     }
-    Tag::of_content(&[b"cost-table", &content])
+    content.tag()
 }
 
 fn text(content: &mut Vec<u8>, text: &str) {

@@ -1,5 +1,5 @@
 //! Resources as bytes (RFC 7285 sections 11.2.1.6 and 11.2.3.6), and filtered network maps (11.3.1.6), which look alike.
-use super::{CostView, Guidance, NetworkView, PidIx, Rendered, Resource, Service, selection, write, write::Keys};
+use super::{CostView, Guidance, NetworkView, PidIx, Rendered, Resource, Service, rerender, selection, write, write::Keys};
 use alto::{
     endpoint::Prefix,
     id::{Pid, ResourceId},
@@ -26,6 +26,15 @@ impl Resource {
                 Rendered { media_type: media_type::NETWORK_MAP, body: network_map(view, None, |_| true), tag: view.tag.clone() }
             }
             Self::Cost(view) => Rendered { media_type: media_type::COST_MAP, body: cost_map(view), tag: view.tag.clone() },
+        }
+    }
+
+    /// The same, with less work: `body` is `old`, rendered.
+    pub fn render_after(&self, old: &Self, body: &[u8]) -> Rendered {
+        let (Self::Cost(view), Self::Cost(old)) = (self, old) else { return self.render() };
+        match rerender::cost_map(view, old, body) {
+            Some(body) => Rendered { media_type: media_type::COST_MAP, body, tag: view.tag.clone() },
+            None => self.render(),
         }
     }
 }
@@ -110,8 +119,8 @@ fn prefix(out: &mut Vec<u8>, prefix: &Prefix) {
     out.push(b'"');
 }
 
-fn cost_map(view: &CostView) -> Vec<u8> {
-    let table = &view.table;
+/// Up to where the costs begin.
+pub(super) fn cost_head(view: &CostView) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"meta\":{\"dependent-vtags\":");
     write::version_tags(&mut out, [&view.network_map]);
@@ -122,13 +131,20 @@ fn cost_map(view: &CostView) -> Vec<u8> {
     out.extend_from_slice(b",\"tag\":");
     write::string(&mut out, view.tag.as_str());
     out.extend_from_slice(b"}},\"cost-map\":");
-    let keys = |names: &[Pid]| {
-        let mut keys = Keys::with_capacity(names.len());
-        for name in names {
-            keys.push(|out| write::string(out, name.as_str()));
-        }
-        keys
-    };
+    out
+}
+
+pub(super) fn keys(names: &[Pid]) -> Keys {
+    let mut keys = Keys::with_capacity(names.len());
+    for name in names {
+        keys.push(|out| write::string(out, name.as_str()));
+    }
+    keys
+}
+
+fn cost_map(view: &CostView) -> Vec<u8> {
+    let table = &view.table;
+    let mut out = cost_head(view);
     let (sources, destinations) = (keys(&table.sources), keys(&table.destinations));
     selection::write_costs(&mut out, &sources, &destinations, &[selection::Costs::whole(table)], false, None);
     out.push(b'}');

@@ -1,0 +1,167 @@
+//! What a commit costs: one in a hundred costs of a map of 1,000 PIDs changed, and what of it goes where. Medians; CPU of the one thread
+//! that commits, without a disk.
+//!
+//! `cargo bench -p history --bench commit`
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench is there to print")]
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+use alto::{
+    Document,
+    cost::CostType,
+    cost_map::{CostMap, CostTable},
+    id::{Pid, ResourceId},
+    network_map::{AddressGroup, NetworkMap},
+};
+use history::{Accepts, Change, Guard, Limits, Publisher, Start};
+use maps::guidance::{self, Guidance, Inputs, Published, Resource, Service};
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Numbers that look random and are the same in every run (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+const PIDS: usize = 1000;
+const ROUNDS: usize = 15;
+
+fn id(text: &str) -> ResourceId {
+    text.parse().unwrap()
+}
+
+/// Time on a processor, of this thread.
+fn cpu() -> Duration {
+    // What the kernel counted up to the last switch; giving way makes it count.
+    std::thread::yield_now();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split_whitespace().next().and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+#[derive(Default)]
+struct Times(Vec<(Duration, Duration)>);
+
+impl Times {
+    fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (start, before) = (Instant::now(), cpu());
+        let done = work();
+        self.0.push((start.elapsed(), cpu().saturating_sub(before)));
+        done
+    }
+
+    fn print(mut self, name: &str, note: &str) {
+        let median = |values: &mut Vec<Duration>| {
+            values.sort();
+            values[values.len() / 2].as_secs_f64() * 1e3
+        };
+        let (mut wall, mut cpu) = self.0.drain(..).unzip::<_, _, Vec<_>, Vec<_>>();
+        println!("{name:<44} {:>8.2} ms CPU {:>8.2} ms {note}", median(&mut cpu), median(&mut wall));
+    }
+}
+
+struct Network {
+    pids: Arc<[Pid]>,
+    values: Vec<f64>,
+    whole: bool,
+    random: Random,
+}
+
+impl Network {
+    fn new(whole: bool) -> Self {
+        let mut random = Random(7);
+        let pids = (0..PIDS).map(|i| format!("pid-{i:04}").parse().unwrap()).collect();
+        let values = (0..PIDS * PIDS).map(|_| cost(&mut random, whole)).collect();
+        Self { pids, values, whole, random }
+    }
+
+    fn map(&self) -> Document {
+        let group =
+            |i: usize| AddressGroup { ipv4: vec![format!("10.{}.{}.0/24", i / 256, i % 256).parse().unwrap()], ..AddressGroup::default() };
+        Document::NetworkMap(NetworkMap {
+            vtag: None,
+            pids: self.pids.iter().enumerate().map(|(i, pid)| (pid.clone(), group(i))).collect(),
+        })
+    }
+
+    /// One in a hundred costs is another.
+    fn costs(&mut self) -> Document {
+        for _ in 0..PIDS * PIDS / 100 {
+            let at = (self.random.next() % self.values.len() as u64) as usize;
+            self.values[at] = cost(&mut self.random, self.whole);
+        }
+        let table = CostTable { sources: self.pids.clone(), destinations: self.pids.clone(), values: self.values.clone() };
+        let cost_type = CostType::numerical("routingcost".parse().unwrap());
+        Document::CostMap(CostMap { dependent_vtags: Vec::new(), vtag: None, tables: vec![(cost_type, table)] })
+    }
+}
+
+fn cost(random: &mut Random, whole: bool) -> f64 {
+    let cost = (random.next() % 100_000) as f64;
+    if whole { cost } else { cost / 8.0 + 0.001 }
+}
+
+fn main() {
+    for whole in [true, false] {
+        println!("\n{PIDS} x {PIDS} costs, {}, 1 % changed", if whole { "whole numbers" } else { "fractions" });
+        commits(whole);
+        stages(whole);
+    }
+}
+
+fn commits(whole: bool) {
+    let mut network = Network::new(whole);
+    let publisher = Publisher::new(Limits::default(), Guard::default()).without_thread();
+    let put = |name: &str, document| Change::Put { id: id(name), document };
+    let now = SystemTime::UNIX_EPOCH;
+    publisher.apply(vec![put("m", network.map()), put("c", network.costs())], now, false).unwrap();
+    let view = publisher.open(&id("c"), None, "::1".parse().unwrap()).unwrap();
+    let mut cursor = view.cursor(Start::Tag(view.head().1));
+    let (mut times, mut patch, mut full) = (Times::default(), 0, 0);
+    for _ in 0..ROUNDS {
+        let change = vec![put("c", network.costs())];
+        times.time(|| publisher.apply(change, now, false).unwrap());
+        let item = cursor.next(Accepts::PATCHES).unwrap();
+        assert!(!item.is_snapshot());
+        (patch, full) = (item.body.len(), view.edge(history::Seq(0), item.to).unwrap().body.len());
+    }
+    times.print("commit: all of it, but the diff's shortcuts", &format!("  patch {patch} of {full} bytes"));
+}
+
+fn stages(whole: bool) {
+    let mut network = Network::new(whole);
+    let mut inputs = Inputs::default();
+    let take = |inputs: &mut Inputs, name: &str, document| {
+        inputs.documents.insert(id(name), Arc::new(Published::take(&id(name), document).unwrap()));
+    };
+    take(&mut inputs, "m", network.map());
+    take(&mut inputs, "c", network.costs());
+    let mut before = Guidance::compose(&inputs, None).unwrap();
+    let [mut compose, mut render, mut again, mut diff] = [(); 4].map(|()| Times::default());
+    let resource = |guidance: &Guidance| -> Resource {
+        let Some(Service::Get(resource)) = guidance.service(&id("c")) else { unreachable!("it was put there") };
+        resource.clone()
+    };
+    for _ in 0..ROUNDS {
+        take(&mut inputs, "c", network.costs());
+        let after = compose.time(|| Guidance::compose(&inputs, Some(&before)).unwrap());
+        let (old, new) = (resource(&before), resource(&after));
+        let body = old.render().body;
+        let whole = render.time(|| new.render());
+        assert_eq!(again.time(|| new.render_after(&old, &body)), whole);
+        diff.time(|| black_box(guidance::diff(&old, &new)));
+        before = after;
+    }
+    compose.print("  compose and tag", "");
+    again.print("  render, out of the one before", "");
+    render.print("    (render, from nothing)", "");
+    diff.print("  diff", "");
+}
