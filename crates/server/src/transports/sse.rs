@@ -157,7 +157,7 @@ pub(crate) async fn open(transports: Arc<Transports>, service: Service, body: By
     let stream = Stream::new(Instant::now(), transports.bounds(), &control_uri, substreams).map_err(refused)?;
     let shared = Arc::new(Shared { service, state: Mutex::new(State { stream, waker: None }) });
     transports.streams.lock().insert(token, shared.clone());
-    let body = Body { shared, token, transports, client, ears: Vec::new(), heard: None, alarm: None };
+    let body = Body { shared, token, transports, client, ears: Vec::new(), heard: None, alarm: None, armed: None };
     if body.transports.is_stopping() {
         return Err(reply::stopping());
     }
@@ -180,10 +180,7 @@ pub(crate) fn admit(transports: &Transports, service: Service, token: &str) -> R
         return Ok(());
     }
     let max = transports.limits.control_requests_max;
-    Err(too_many(
-        format!("an update stream takes {max} control requests a minute (control_requests_max)"),
-        60u32.div_ceil(max.max(1)).max(1),
-    ))
+    Err(too_many(format!("an update stream takes {max} control requests a minute (control_requests_max)"), 60_u32.div_ceil(max.max(1))))
 }
 
 /// Changes a stream (section 7).
@@ -281,6 +278,8 @@ struct Body {
     /// For which substreams `ears` listen.
     heard: Option<u64>,
     alarm: Option<Alarm>,
+    /// When the alarm goes off.
+    armed: Option<Instant>,
 }
 
 impl Outgoing for Body {
@@ -303,9 +302,15 @@ impl Outgoing for Body {
                 Next::Ended => return Poll::Ready(false),
                 Next::Wait(due) => {
                     state.waker = Some(context.waker().clone());
+                    // It goes off once for all that was said meanwhile, and is set anew then: an update costs no alarm.
+                    let now = Instant::now();
+                    if self.armed.is_some_and(|armed| now < armed) {
+                        return Poll::Pending;
+                    }
                     let alarm = self.alarm.get_or_insert_with(|| Alarm::new(due.into()));
                     alarm.set(due.into());
                     if alarm.poll(context).is_pending() {
+                        self.armed = Some(due);
                         return Poll::Pending;
                     }
                 }

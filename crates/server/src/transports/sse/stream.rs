@@ -352,6 +352,8 @@ impl Stream {
                 let (id, depends_on) = (substream.id.clone(), &self.substreams[at].depends_on);
                 let needed = self.substreams.iter().filter(|other| depends_on.contains(other.source.view().resource()));
                 let goals = needed.map(|other| (other.id.clone(), other.source.view().head().0.end)).collect();
+                // Mostly there is one at a time, and a client that waits should not hold room for more.
+                self.held.reserve_exact(1);
                 self.held.push(Held { substream: id, view, item, goals });
                 None
             }
