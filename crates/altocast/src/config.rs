@@ -14,6 +14,7 @@ pub use parse::Problem;
 use section::Section;
 use sections::{
     AdminSection, DemoSection, GuardSection, HistorySection, LogSection, MapsSection, RuleSection, ServerSection, SourceSection,
+    StoreSection, UpdatesSection,
 };
 use std::{
     fmt,
@@ -23,7 +24,7 @@ use std::{
 /// Calls the macro named with the fields of [`Config`] that are sections occurring once.
 macro_rules! with_sections {
     ($then:ident) => {
-        $then!(server, admin, log, demo, maps, guard, history)
+        $then!(server, admin, log, demo, maps, guard, history, store, updates)
     };
 }
 use with_sections;
@@ -45,6 +46,10 @@ pub struct Config {
     pub guard: GuardSection,
     /// `[history]`
     pub history: HistorySection,
+    /// `[store]`
+    pub store: StoreSection,
+    /// `[updates]`
+    pub updates: UpdatesSection,
     /// `[[source]]`
     pub sources: Vec<SourceSection>,
     /// `[[rule]]`
@@ -109,6 +114,7 @@ impl Config {
         self.server.certificate.iter_mut().for_each(resolve);
         self.server.key.iter_mut().for_each(resolve);
         self.maps.folder.iter_mut().for_each(resolve);
+        self.store.folder.iter_mut().for_each(resolve);
         self.sources.iter_mut().flat_map(|source| &mut source.files).for_each(resolve);
     }
 

@@ -25,12 +25,13 @@ impl Config {
 
     /// For the server.
     pub fn server_options(&self) -> server::Options {
-        let (it, default) = (&self.server, server::Options::default());
+        let (it, updates, default) = (&self.server, &self.updates, server::Options::default());
         server::Options {
             public: it.listen.clone(),
             admin: self.admin.listen.0,
             admin_token: self.admin.token.clone(),
             tls: it.certificate.as_ref().zip(it.key.as_ref()).map(|(certificate, key)| server::TlsFiles::new(certificate, key)),
+            http3: it.http3,
             public_url: it.public_url.clone(),
             credits: demo::credits(self.demo_network()).iter().map(|(text, url)| ((*text).to_owned(), (*url).to_owned())).collect(),
             workers: it.workers,
@@ -41,6 +42,14 @@ impl Config {
                 header_time_max: it.header_time_max_seconds.0,
                 body_time_max: it.body_time_max_seconds.0,
                 drain_time_max: it.drain_time_max_seconds.0,
+                update_streams_max: updates.streams_max,
+                substreams_max: updates.substreams_max,
+                control_requests_max: updates.control_requests_max,
+                keep_alive: updates.keep_alive_seconds.0,
+                polls_max: updates.polls_max,
+                poll_time_max: updates.poll_time_max_seconds.0,
+                tips_views_max: updates.tips_views_max,
+                tips_view_grace: updates.tips_view_grace_seconds.0,
                 ..default.limits
             },
             ..default
@@ -70,7 +79,15 @@ impl Config {
 
     /// For the versions.
     pub fn history_limits(&self) -> history::Limits {
-        history::Limits { versions_max: self.history.versions_max.max(1), ..history::Limits::default() }
+        let it = &self.history;
+        history::Limits {
+            versions_max: it.versions_max.max(1),
+            age_max: it.age_max_seconds.0,
+            bytes_max: it.bytes_max,
+            post_views_max: it.filtered_views_max,
+            post_bytes_max: it.filtered_bytes_max,
+            ..history::Limits::default()
+        }
     }
 }
 

@@ -24,6 +24,8 @@ section! {
         certificate: Option<PathBuf> = None => "\"/etc/altocast/tls/fullchain.pem\"",
         /// Private key of the certificate, PEM.
         key: Option<PathBuf> = None => "\"/etc/altocast/tls/privkey.pem\"",
+        /// HTTP/3 as well, over UDP at the same addresses, when there is a certificate; answers over TCP then name it in `Alt-Svc`.
+        http3: bool = server::Options::default().http3,
         /// Threads that answer. Default: one for each core.
         workers: Option<usize> = None => "4",
         /// Connections at a time; more wait in the queue of the system.
@@ -97,6 +99,42 @@ section! {
     "history" HistorySection {
         /// Versions remembered for each resource.
         versions_max: usize = history::Limits::default().versions_max,
+        /// How long a version is remembered after it was replaced.
+        age_max_seconds: Seconds = Seconds(history::Limits::default().age_max),
+        /// Bytes of patches and older full copies, of all resources together; the largest history is cut first.
+        bytes_max: usize = history::Limits::default().bytes_max,
+        /// Inputs of filtered maps, endpoint costs and endpoint properties that are followed at a time.
+        filtered_views_max: usize = history::Limits::default().post_views_max,
+        /// Bytes that are held for them.
+        filtered_bytes_max: usize = history::Limits::default().post_bytes_max,
+    }
+
+    /// Where versions are kept, so that the server comes back after any end with the numbers, the tags and the documents it had.
+    "store" StoreSection {
+        /// The data folder; `--data-dir` goes before it. One server at a time may use it. Default: `altocast` in `$XDG_DATA_HOME`, or in `~/.local/share`.
+        folder: Option<PathBuf> = None => "\"/var/lib/altocast/data\"",
+        /// Keep nothing: a server that ends forgets all that was published to it. `--in-memory` sets it.
+        in_memory: bool = false,
+    }
+
+    /// Clients that are kept up to date: update streams, TIPS.
+    "updates" UpdatesSection {
+        /// Update streams at a time.
+        streams_max: usize = server::Limits::default().update_streams_max,
+        /// Resources followed by one update stream.
+        substreams_max: usize = server::Limits::default().substreams_max,
+        /// Requests to the control of one update stream in a minute.
+        control_requests_max: u32 = server::Limits::default().control_requests_max,
+        /// Time between two signs of life on an update stream.
+        keep_alive_seconds: Seconds = Seconds(server::Limits::default().keep_alive),
+        /// Long polls that wait at a time.
+        polls_max: usize = server::Limits::default().polls_max,
+        /// How long a poll waits before its client must ask again. Shorter than the patience of proxies between.
+        poll_time_max_seconds: Seconds = Seconds(server::Limits::default().poll_time_max),
+        /// Views of filtered maps and the like, held for TIPS clients.
+        tips_views_max: usize = server::Limits::default().tips_views_max,
+        /// How long such a view is held after its last request.
+        tips_view_grace_seconds: Seconds = Seconds(server::Limits::default().tips_view_grace),
     }
 
     /// A source of topology, prefixes or measurements. This table may occur any number of times.

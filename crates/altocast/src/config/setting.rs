@@ -201,6 +201,7 @@ macro_rules! whole_setting {
 
 whole_setting! {
     i32: "a whole number";
+    u32: "a whole number, 0 or more";
     usize: "a whole number, 0 or more";
 }
 
