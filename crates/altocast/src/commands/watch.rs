@@ -200,19 +200,25 @@ impl Printer {
     }
 }
 
+/// What a line begins with.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Head<'a> {
+    resource_id: &'a str,
+    seq: Option<u64>,
+    tag: Option<&'a str>,
+    media_type: &'a str,
+}
+
 /// `{"resource-id", "seq", "tag", "media-type", "document" or "patch"}` and a line break. A full copy has a document, whatever was asked for.
 fn line(change: &Change, full: bool) -> Vec<u8> {
     let (member, media_type, text) = match &change.what {
         What::Patch { kind, body } if !full => ("patch", kind.media_type(), body.to_vec()),
         _ => ("document", &*change.media_type, change.content.to_json()),
     };
-    let head = serde_json::json!({
-        "resource-id": change.resource.as_str(),
-        "seq": change.seq,
-        "tag": change.tag.as_ref().map(|tag| tag.as_str()),
-        "media-type": media_type,
-    });
-    let mut line = head.to_string().into_bytes();
+    let (id, tag) = (change.resource.as_str(), change.tag.as_ref().map(|tag| tag.as_str()));
+    let head = Head { resource_id: id, seq: change.seq, tag, media_type };
+    let mut line = serde_json::to_vec(&head).expect("text and numbers are JSON");
     line.pop();
     line.extend_from_slice(format!(",\"{member}\":").as_bytes());
     // JSON has line breaks only between its tokens.

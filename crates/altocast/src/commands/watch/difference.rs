@@ -118,10 +118,10 @@ struct Cell<'a, N> {
 }
 
 impl<N> Cell<'_, N> {
-    /// What came and went stands before what changed.
+    /// What changed stands before what came and went, which has no size.
     fn weight(&self) -> f64 {
         let by = (self.new - self.old).abs();
-        if by.is_nan() { f64::INFINITY } else { by }
+        if by.is_nan() { -1.0 } else { by }
     }
 }
 
@@ -173,6 +173,14 @@ fn costs<N: Display + Eq + Hash>(old: &[Grid<'_, N>], new: &[Grid<'_, N>]) -> Di
             parts.push(if parts.is_empty() { format!("{} {what}", counted(n, "cost")) } else { format!("{} {what}", count(n)) });
         }
     }
+    let names = |grids: &[Grid<'_, N>]| -> BTreeSet<String> {
+        grids.iter().flat_map(|grid| grid.sources.iter().chain(grid.destinations)).map(ToString::to_string).collect()
+    };
+    if added + removed > 0 {
+        let (before, after) = (names(old), names(new));
+        parts.extend(listed(before.difference(&after), "gone"));
+        parts.extend(listed(after.difference(&before), "new"));
+    }
     if parts.is_empty() {
         // A new network map gives every cost map a new tag.
         return Difference { summary: "no cost changed".into(), table: None, more: 0 };
@@ -194,6 +202,16 @@ fn costs<N: Display + Eq + Hash>(old: &[Grid<'_, N>], new: &[Grid<'_, N>]) -> Di
         table.row(row);
     }
     Difference { summary: parts.join(", "), table: Some(table), more }
+}
+
+/// `LU gone`, or how many where they are many.
+fn listed<'a>(names: impl Iterator<Item = &'a String>, what: &str) -> Option<String> {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    match names.len() {
+        0 => None,
+        1..=3 => Some(format!("{} {what}", names.join(", "))),
+        n => Some(format!("{} names {what}", count(n))),
+    }
 }
 
 /// A difference of two numbers without the digits that only binary fractions have.
@@ -379,6 +397,11 @@ mod tests {
         ] {
             assert_eq!(written(&Difference::between(&old, &cost_map(new))), want, "{new}");
         }
+        let text = written(&Difference::between(&old, &cost_map(r#"{"a":{"a":0,"b":1},"b":{"a":6,"b":0}}"#)));
+        assert_eq!(
+            text,
+            "1 cost changed, 1 removed, c gone\n    FROM  TO  BEFORE  NOW  BY\n    b     a        5    6  +1\n    a     c        2    -\n"
+        );
         let (low, high) = (
             cost_map(&format!(r#"{{"a":{{{}}}}}"#, (0..40).map(|n| format!(r#""p{n}":1"#)).collect::<Vec<_>>().join(","))),
             cost_map(&format!(r#"{{"a":{{{}}}}}"#, (0..40).map(|n| format!(r#""p{n}":{}"#, n + 2)).collect::<Vec<_>>().join(","))),
