@@ -1,7 +1,8 @@
 //! What a commit costs: one in a hundred costs of a map of 1,000 PIDs changed, and what of it goes where. Medians; CPU of the one thread
 //! that commits, without a disk.
 //!
-//! `cargo bench -p history --bench commit`
+//! `cargo bench -p history --bench commit`; with `ALTOCAST_RESTART_VERSIONS` set, what a restart with so many versions of a map of 10 MB
+//! costs instead.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench is there to print")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 use alto::{
@@ -76,11 +77,11 @@ struct Network {
 }
 
 impl Network {
-    fn new(whole: bool) -> Self {
+    fn new(whole: bool, pids: usize) -> Self {
         let mut random = Random(7);
-        let pids = (0..PIDS).map(|i| format!("pid-{i:04}").parse().unwrap()).collect();
-        let values = (0..PIDS * PIDS).map(|_| cost(&mut random, whole)).collect();
-        Self { pids, values, whole, random }
+        let names = (0..pids).map(|i| format!("pid-{i:04}").parse().unwrap()).collect();
+        let values = (0..pids * pids).map(|_| cost(&mut random, whole)).collect();
+        Self { pids: names, values, whole, random }
     }
 
     fn map(&self) -> Document {
@@ -94,7 +95,7 @@ impl Network {
 
     /// One in a hundred costs is another.
     fn costs(&mut self) -> Document {
-        for _ in 0..PIDS * PIDS / 100 {
+        for _ in 0..self.values.len() / 100 {
             let at = (self.random.next() % self.values.len() as u64) as usize;
             self.values[at] = cost(&mut self.random, self.whole);
         }
@@ -109,7 +110,36 @@ fn cost(random: &mut Random, whole: bool) -> f64 {
     if whole { cost } else { cost / 8.0 + 0.001 }
 }
 
+/// A store that was written by so many commits is taken up.
+fn restart(pids: usize, versions: usize) {
+    let folder = std::env::temp_dir().join(format!("altocast-bench-{}", std::process::id()));
+    let limits = Limits { versions_max: versions, ..Limits::default() };
+    let open = || {
+        let store = Arc::new(store::Folder::open(&folder).unwrap());
+        Publisher::with_store(limits.clone(), Guard::default(), store, SystemTime::UNIX_EPOCH).unwrap()
+    };
+    let mut network = Network::new(true, pids);
+    let publisher = open();
+    let put = |name: &str, document| Change::Put { id: id(name), document };
+    publisher.apply(vec![put("m", network.map()), put("c", network.costs())], SystemTime::UNIX_EPOCH, false).unwrap();
+    for _ in 1..versions {
+        publisher.apply(vec![put("c", network.costs())], SystemTime::UNIX_EPOCH, false).unwrap();
+    }
+    let full = publisher.current().versions[&id("c")].body.len();
+    drop(publisher);
+    let mut times = Times::default();
+    for _ in 0..3 {
+        let publisher = times.time(open);
+        assert_eq!(publisher.current().versions[&id("c")].seq.0, versions as u64);
+    }
+    times.print("restart: until everything is served", &format!("  {versions} versions of {full} bytes"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 fn main() {
+    if let Some(versions) = std::env::var("ALTOCAST_RESTART_VERSIONS").ok().and_then(|text| text.parse().ok()) {
+        return restart(780, versions);
+    }
     for whole in [true, false] {
         println!("\n{PIDS} x {PIDS} costs, {}, 1 % changed", if whole { "whole numbers" } else { "fractions" });
         commits(whole);
@@ -118,7 +148,7 @@ fn main() {
 }
 
 fn commits(whole: bool) {
-    let mut network = Network::new(whole);
+    let mut network = Network::new(whole, PIDS);
     let publisher = Publisher::new(Limits::default(), Guard::default()).without_thread();
     let put = |name: &str, document| Change::Put { id: id(name), document };
     let now = SystemTime::UNIX_EPOCH;
@@ -137,7 +167,7 @@ fn commits(whole: bool) {
 }
 
 fn stages(whole: bool) {
-    let mut network = Network::new(whole);
+    let mut network = Network::new(whole, PIDS);
     let mut inputs = Inputs::default();
     let take = |inputs: &mut Inputs, name: &str, document| {
         inputs.documents.insert(id(name), Arc::new(Published::take(&id(name), document).unwrap()));

@@ -1,7 +1,8 @@
-//! Versions of everything the server says, one commit after the other.
+//! Versions of everything the server says, one commit after the other, and the way from each to the next.
 //!
 //! [`Publisher`] takes changes, composes the next [`maps::guidance::Guidance`], gives each resource whose content changed its next
-//! [`Version`], and swaps one immutable [`Snapshot`]. Readers load the snapshot and never wait for a writer.
+//! [`Version`], writes all of it to the log, and swaps one immutable [`Snapshot`]. Readers load the snapshot and never wait for a writer.
+//! Who follows a resource opens its [`View`], a chain of versions with the patches between them, and reads it with a [`Cursor`].
 mod chain;
 mod change;
 mod chores;

@@ -141,7 +141,8 @@ impl Publisher {
 /// Views, for those who follow a resource.
 impl Publisher {
     /// The view of a GET-mode resource, or of a POST-mode resource with an input (its own request body; `client` stands for an empty endpoint
-    /// list, RFC 7285 section 11.5.1.3). There is one view for each canonical input, shared by all its readers.
+    /// list, RFC 7285 section 11.5.1.3). There is one view for each canonical input, shared by all its readers; who is the first to open it
+    /// computes the answer, which for a large map is work for a thread that may be busy.
     pub fn open(&self, id: &ResourceId, input: Option<&[u8]>, client: IpAddr) -> Result<Arc<View>, OpenError> {
         let Shared { limits, current, views, posts, .. } = &*self.shared;
         match (views.of_resource(id), input) {
