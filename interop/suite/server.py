@@ -21,8 +21,11 @@ class Server:
         scheme = "https" if tls else "http"
         self.url, self.admin = f"{scheme}://localhost:{self.port}" if tls else f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.admin_port}"
         self.command = [program, "serve", *args]
+        # A data directory that no other server has, and nobody's own.
+        self.data = tempfile.TemporaryDirectory(prefix="altocast-data-")
         self.environment = {
             **os.environ,
+            "XDG_DATA_HOME": self.data.name,
             "ALTOCAST_SERVER_LISTEN": f"127.0.0.1:{self.port}",
             "ALTOCAST_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
             # Several run at once; one that is to keep something says so with --data-dir, which goes before this.
@@ -55,6 +58,7 @@ class Server:
                 self.process.kill()
                 self.process.wait()
         self.log.close()
+        self.data.cleanup()
 
     def stop(self):
         """SIGTERM; returns the exit status."""

@@ -1,7 +1,9 @@
 //! `altocast serve`: configuration, feeds, maps and server put together, from the first line to the last.
 //!
-//! Order: the addresses are taken first (a port in use shows at once), then every input is read and published, then the first
-//! connection is accepted. So nobody ever sees an empty server.
+//! Order: data folder and addresses are taken first (what is in use shows at once), then every input is read and published, then the first
+//! connection is accepted; where the data folder has versions, connections are accepted before the inputs are read. So nobody ever sees an
+//! empty server, and a restart shows at once what there was.
+mod data;
 mod feed;
 mod folder;
 mod news;
@@ -18,7 +20,6 @@ use crate::{
     log,
 };
 use anyhow::{Context, bail};
-use history::Publisher;
 use pipeline::{Accepted, Event};
 use report::Report;
 use server::{Options, Server};
@@ -58,6 +59,12 @@ pub struct Args {
     /// Print one JSON line with the addresses on standard output as soon as the server answers, instead of the start message
     #[arg(long)]
     json: bool,
+    /// Folder that keeps versions and published documents over restarts [default: altocast in $XDG_DATA_HOME, or in ~/.local/share]
+    #[arg(long, value_name = "DIR", conflicts_with = "in_memory")]
+    data_dir: Option<PathBuf>,
+    /// Keep nothing over a restart
+    #[arg(long)]
+    in_memory: bool,
     /// How much to log: error, warn, info, debug, trace, or directives such as info,server=debug
     #[arg(long, env = "ALTOCAST_LOG", value_name = "LEVEL")]
     log: Option<LogLevel>,
@@ -79,6 +86,10 @@ impl Args {
             config.server.listen = self.listen.clone();
         }
         config.admin.listen = self.admin_listen.unwrap_or(config.admin.listen);
+        if let Some(folder) = &self.data_dir {
+            (config.store.folder, config.store.in_memory) = (Some(folder.clone()), false);
+        }
+        config.store.in_memory |= self.in_memory;
         config.log.level = self.log.clone().unwrap_or(config.log.level);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.check()?;
@@ -98,40 +109,41 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (mut terminate, mut interrupt, mut hangup) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
 
-    let publisher = Arc::new(Publisher::new(config.history_limits(), config.change_guard()));
-    let report = Arc::new(Report::default());
+    let (publisher, store) = data::publisher(&config)?;
+    let publisher = Arc::new(publisher);
+    let restored = !publisher.current().versions.is_empty();
+    let report = Arc::new(Report::new(store.clone()));
     let options = config.server_options();
     let server = Server::bind(options.clone(), publisher.clone(), report.clone())?;
-    let events = pipeline::start(publisher.clone(), report.clone())?;
-    let mut accepted = tokio::task::spawn_blocking({
+    let events = pipeline::start(publisher.clone(), report.clone(), store)?;
+    let mut configured = tokio::task::spawn_blocking({
         let (events, config) = (events.clone(), config.clone());
         move || configure(&events, config)
     });
-    let accepted = tokio::select! {
-        accepted = &mut accepted => accepted??,
-        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
-        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
-    };
-    for line in &accepted.broken {
-        tracing::error!("not read: {line}");
-    }
-    if !accepted.anything && !accepted.broken.is_empty() {
-        bail!("nothing to serve: {}", accepted.broken.join("; "));
-    }
-
+    let addresses = Addresses { public: server.public_addresses().to_vec(), admin: server.admin_address() };
+    let handle = server.handle();
     let (reload, requests) = mpsc::sync_channel(1);
-    reload::start(reload::Reloader {
-        args: args.clone(),
-        config: config.clone(),
-        options,
-        events,
-        publisher,
-        report,
-        handle: server.handle(),
-        log: control,
-        requests,
-    })?;
-    greet(&args, &config, &server, &accepted)?;
+    // Once every input was read.
+    let ready = move |accepted: Accepted| -> anyhow::Result<()> {
+        for line in &accepted.broken {
+            tracing::error!("not read: {line}");
+        }
+        if !accepted.anything && !accepted.broken.is_empty() && !restored {
+            bail!("nothing to serve: {}", accepted.broken.join("; "));
+        }
+        greet(&args, &config, &addresses, &accepted)?;
+        reload::start(reload::Reloader { args, config, options, events, publisher, report, handle, log: control, requests })?;
+        Ok(())
+    };
+    let mut ready = Some(ready);
+    if !restored {
+        let accepted = tokio::select! {
+            accepted = &mut configured => accepted??,
+            _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+            _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        };
+        ready.take().expect("nothing took it before")(accepted)?;
+    }
 
     let stop = async move {
         loop {
@@ -151,9 +163,25 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             std::process::exit(1);
         });
     };
-    server.run(stop).await?;
+    let mut serving = std::pin::pin!(server.run(stop));
+    if let Some(ready) = ready {
+        tokio::select! {
+            ended = &mut serving => {
+                ended?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            accepted = &mut configured => ready(accepted??)?,
+        }
+    }
+    serving.await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the server is, with the ports the system chose.
+struct Addresses {
+    public: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
 }
 
 /// Hands a configuration to the maps thread and waits for what it makes of it.
@@ -165,10 +193,10 @@ fn configure(events: &mpsc::SyncSender<Event>, config: Config) -> anyhow::Result
 }
 
 /// Says where the server is and what to do with it: a JSON line for programs, some lines for people.
-fn greet(args: &Args, config: &Config, server: &Server, accepted: &Accepted) -> anyhow::Result<()> {
+fn greet(args: &Args, config: &Config, addresses: &Addresses, accepted: &Accepted) -> anyhow::Result<()> {
     let scheme = if config.server.certificate.is_some() { "https" } else { "http" };
-    let public: Vec<String> = server.public_addresses().iter().map(|address| format!("{scheme}://{address}")).collect();
-    let admin = server.admin_address().map(|address| format!("http://{address}"));
+    let public: Vec<String> = addresses.public.iter().map(|address| format!("{scheme}://{address}")).collect();
+    let admin = addresses.admin.map(|address| format!("http://{address}"));
     let serves = serves(args, config, accepted);
     if args.json {
         let line = serde_json::json!({"ready": true, "public": public, "admin": admin, "serves": serves, "pid": std::process::id()});
@@ -192,11 +220,11 @@ fn greet(args: &Args, config: &Config, server: &Server, accepted: &Accepted) -> 
     let default = Options::default();
     for example in examples {
         text += &format!("  {example}");
-        if server.public_addresses() != default.public {
+        if addresses.public != default.public {
             text += &format!(" --server {}", public.first().map_or("", String::as_str));
         }
         if example.contains("--explain")
-            && let Some(url) = admin.as_ref().filter(|_| server.admin_address() != default.admin)
+            && let Some(url) = admin.as_ref().filter(|_| addresses.admin != default.admin)
         {
             text += &format!(" --admin {url}");
         }

@@ -287,7 +287,7 @@ fn restore(store: &dyn Store, head: Head) -> Result<Restored, RestoreError> {
 fn read_chain(store: &dyn Store, id: &ResourceId, extent: Extent) -> Result<(Vec<VersionRecord>, Option<Bytes>), RestoreError> {
     let damaged = |seq: Seq, what: &str| RestoreError::Damaged(format!("version {seq} of {id}: {what}"));
     let mut versions: Vec<VersionRecord> = Vec::new();
-    scan(store, VERSIONS, id, extent, &mut |seq, value| {
+    scan(store, VERSIONS, id, extent, |seq, value| {
         let want = Seq(extent.start.0 + versions.len() as u64);
         if seq != want {
             return Err(damaged(want, "it is missing"));
@@ -298,7 +298,7 @@ fn read_chain(store: &dyn Store, id: &ResourceId, extent: Extent) -> Result<(Vec
     if versions.last().map(|version| version.seq) != Some(extent.end) {
         return Err(damaged(Seq(extent.start.0 + versions.len() as u64), "it is missing"));
     }
-    scan(store, SNAPSHOTS, id, extent, &mut |seq, value| {
+    scan(store, SNAPSHOTS, id, extent, |seq, value| {
         let mut value = Reader(value);
         let snapshot = value.body().map_err(|Unreadable| damaged(seq, "its snapshot cannot be read"))?;
         let version = usize::try_from(seq.0 - extent.start.0).ok().and_then(|at| versions.get_mut(at));
@@ -314,7 +314,7 @@ fn scan(
     table: Table,
     id: &ResourceId,
     extent: Extent,
-    each: &mut dyn FnMut(Seq, &[u8]) -> Result<(), RestoreError>,
+    mut each: impl FnMut(Seq, &[u8]) -> Result<(), RestoreError>,
 ) -> Result<(), RestoreError> {
     let (from, to) = (key(id, extent.start), key(id, extent.end));
     let mut result = Ok(());

@@ -1,11 +1,16 @@
 //! What the server tells operators of the sources; who feeds them says it here.
 use serde::Serialize;
-use std::time::SystemTime;
+use std::{path::PathBuf, time::SystemTime};
 
 /// Asked whenever `/v1/status`, `/metrics` or `/readyz` is.
 pub trait SourceReport: Send + Sync + 'static {
     /// Every source, whether it works or not.
     fn sources(&self) -> Vec<SourceStatus>;
+
+    /// Where versions are kept.
+    fn store(&self) -> StoreStatus {
+        StoreStatus::default()
+    }
 
     /// Whether everything that is to be served at start was given to the publisher once: `/readyz`.
     fn ready(&self) -> bool {
@@ -16,6 +21,16 @@ pub trait SourceReport: Send + Sync + 'static {
     fn troubles(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// Where versions are kept over restarts.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StoreStatus {
+    /// The data folder; `None`: nothing is kept.
+    pub folder: Option<PathBuf>,
+    /// What it takes on the disk.
+    pub bytes: u64,
 }
 
 /// One source as it is now.

@@ -3,6 +3,7 @@
 //! One thread owns all of it. Invariants: nothing is published before every feed of a set has spoken once; a new configuration takes
 //! over whole or not at all; status knows of a trouble before the log tells it; whatever cannot be read, computed or published leaves in place what was.
 use super::{
+    data::KnownSources,
     feed::{Declared, Feeds, Generation, News, Plan},
     folder,
     news::{describe, summary},
@@ -18,6 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime},
 };
+use store::Store;
 use topology::fuse::Fuser;
 use tracing::{debug, error, info, warn};
 
@@ -53,9 +55,9 @@ const SETTLE_FACTOR_MAX: u32 = 10;
 const AGE_LOOK: Duration = Duration::from_secs(1);
 
 /// Starts the thread; it ends when nobody holds the sender any more and no feed speaks.
-pub fn start(publisher: Arc<Publisher>, report: Arc<Report>) -> std::io::Result<mpsc::SyncSender<Event>> {
+pub fn start(publisher: Arc<Publisher>, report: Arc<Report>, store: Option<Arc<dyn Store>>) -> std::io::Result<mpsc::SyncSender<Event>> {
     let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
-    let pipeline = Pipeline { publisher, report, events: sender.clone(), next: 0, live: None, coming: None, due: None };
+    let pipeline = Pipeline { publisher, report, store, events: sender.clone(), next: 0, live: None, coming: None, due: None };
     thread::Builder::new().name("maps".into()).spawn(move || pipeline.run(&events))?;
     Ok(sender)
 }
@@ -63,6 +65,7 @@ pub fn start(publisher: Arc<Publisher>, report: Arc<Report>) -> std::io::Result<
 struct Pipeline {
     publisher: Arc<Publisher>,
     report: Arc<Report>,
+    store: Option<Arc<dyn Store>>,
     events: mpsc::SyncSender<Event>,
     next: u32,
     live: Option<Set>,
@@ -124,6 +127,7 @@ impl Pipeline {
                 let name = live.feeds.declared[usize::from(source.0)].name.clone();
                 match outcome {
                     Ok(seen) => {
+                        live.missing.remove(&usize::from(source.0));
                         live.observe(source, seen, at);
                         self.report.observed(usize::from(source.0), at);
                         self.settle(format!("source {name}"));
@@ -177,7 +181,7 @@ impl Pipeline {
 
     /// Computes and publishes what the fused graph gives now, if it is another than before.
     fn compute(&mut self, label: &str) {
-        let Some(live) = &mut self.live else { return };
+        let Some(live) = self.live.as_mut().filter(|live| live.missing.is_empty()) else { return };
         let now = SystemTime::now();
         let graph = live.fuser.graph(now);
         if live.computed.as_ref().is_some_and(|last| Arc::ptr_eq(&last.graph, &graph)) {
@@ -339,6 +343,7 @@ impl Pipeline {
                 feeds,
                 fuser,
                 computed: None,
+                missing: BTreeSet::new(),
                 from_folder: BTreeSet::new(),
                 folder_broken: BTreeMap::new(),
                 refused: BTreeMap::new(),
@@ -386,18 +391,35 @@ impl Pipeline {
             }
         }
         let mut changes = vec![Change::Computed(set.computed.clone())];
-        let old_files = self.live.as_ref().map(|live| live.from_folder.clone()).unwrap_or_default();
-        let same_folder = self.live.as_ref().is_some_and(|live| live.plan.folder == set.plan.folder);
-        // A document that is broken now is not gone.
-        let stays = |id: &ResourceId| same_folder && scan.broken.contains_key(&format!("{id}.json"));
+        let sources = KnownSources::of(&set.plan);
+        let same_sources = sources.are_those_in(self.store.as_deref());
+        // The guard compares what the same sources say; after a start with others there is nothing to compare.
+        let confirmed = !reload && !same_sources;
+        if !reload && same_sources && !self.publisher.current().versions.is_empty() {
+            let missing = heard.iter().enumerate().filter(|(_, heard)| matches!(heard, Some(Err(_))));
+            set.missing = missing.map(|(source, _)| source).collect();
+            if set.plan.computes() && (set.computed.is_none() || !set.missing.is_empty()) {
+                // What all of them said before the restart stays until all of them can be read again.
+                (set.computed, news) = (None, None);
+                changes.clear();
+            }
+        }
+        let old_files = self.live.as_ref().map_or_else(|| self.publisher.files(), |live| live.from_folder.clone());
+        let same_folder = self.live.as_ref().is_none_or(|live| live.plan.folder == set.plan.folder);
+        // A document that is broken now is not gone, nor is one of a folder that cannot be read.
+        let unseen = scan.broken.contains_key(folder::ITSELF);
+        let stays = |id: &ResourceId| same_folder && (unseen || scan.broken.contains_key(&format!("{id}.json")));
         let (kept, others): (BTreeSet<_>, BTreeSet<_>) = old_files.into_iter().partition(stays);
         let gone = others.into_iter().filter(|id| !scan.read.iter().any(|read| read.id == *id));
         changes.extend(gone.map(|id| Change::FileGone { id }));
         // One commit where that is possible: nobody sees the half of a configuration.
         let files: Vec<Change> = scan.read.iter().map(file_change).collect();
-        let whole = self.publisher.apply(changes.iter().cloned().chain(files).collect(), now, false);
+        let whole = self.publisher.apply(changes.iter().cloned().chain(files).collect(), now, confirmed);
         let all_files = whole.is_ok();
-        let outcome = if all_files { whole } else { self.publisher.apply(changes, now, false) };
+        let outcome = if all_files { whole } else { self.publisher.apply(changes, now, confirmed) };
+        if outcome.is_ok() {
+            sources.remember(self.store.as_deref());
+        }
         match outcome {
             Err(why) if reload && !matches!(why, history::Error::Guarded(_)) => return refuse(set, why.to_string()),
             outcome => {

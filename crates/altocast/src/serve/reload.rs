@@ -98,6 +98,9 @@ impl Reloader {
         if config.history != self.config.history {
             warnings.push("history.versions-max changed: restart to have it take effect".into());
         }
+        if config.store != self.config.store {
+            warnings.push("store changed: restart to have it take effect".into());
+        }
         if config.log.format != self.config.log.format {
             warnings.push("log.format changed: restart to have it take effect".into());
         }

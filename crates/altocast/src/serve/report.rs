@@ -1,16 +1,18 @@
 //! What an operator is told of the inputs: for `/v1/status`, `/metrics` and `/readyz`.
 use super::feed::Declared;
-use server::{SourceReport, SourceStatus};
+use server::{SourceReport, SourceStatus, StoreStatus};
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
+use store::Store;
 
 /// Written by whoever feeds the maps, read by the server.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Report {
     state: Mutex<State>,
+    store: Option<Arc<dyn Store>>,
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +25,11 @@ struct State {
 }
 
 impl Report {
+    /// Of inputs that nothing is known of yet, and of the store, where anything is kept.
+    pub fn new(store: Option<Arc<dyn Store>>) -> Self {
+        Self { state: Mutex::default(), store }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic while it was held leaves at worst one stale line.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -107,6 +114,11 @@ impl SourceReport for Report {
             status
         });
         sources.chain(state.folder.clone()).collect()
+    }
+
+    fn store(&self) -> StoreStatus {
+        let usage = self.store.as_ref().map(|store| store.usage());
+        StoreStatus { folder: usage.as_ref().and_then(|usage| usage.folder.clone()), bytes: usage.map_or(0, |usage| usage.bytes) }
     }
 
     fn ready(&self) -> bool {

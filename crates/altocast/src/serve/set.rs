@@ -37,6 +37,8 @@ pub struct Set {
     pub fuser: Fuser,
     /// The last maps, published or held back by the guard.
     pub computed: Option<Arc<Computed>>,
+    /// Sources that could not be read since a restart: until they are, the maps that all of them made before it stay.
+    pub missing: BTreeSet<usize>,
     /// What was odd in each source's input.
     pub oddities: Vec<Vec<Oddity>>,
     /// Resources that files of the folder brought.
@@ -167,7 +169,7 @@ impl Set {
 
     /// Another policy for the same feeds: what to publish and what is new in it; on error everything is as before.
     pub fn set_policy(&mut self, policy: Arc<MapsPolicy>, now: SystemTime) -> Result<Option<(String, Arc<Computed>)>, String> {
-        if *self.policy == *policy || !self.plan.computes() {
+        if *self.policy == *policy || !self.plan.computes() || !self.missing.is_empty() {
             self.policy = policy;
             return Ok(None);
         }

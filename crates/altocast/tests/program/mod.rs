@@ -16,7 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The program with arguments, none of the developer's own settings around it.
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_altocast"));
-    command.args(args).env_clear();
+    // A server that is to keep something says so with --data-dir, which goes before this.
+    command.args(args).env_clear().env("ALTOCAST_STORE_IN_MEMORY", "true");
     command
 }
 
@@ -81,6 +82,17 @@ impl Server {
         assert!(kill.success());
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end.
     pub fn exit(&mut self) -> std::process::ExitStatus {
         wait_for("the server's end", || self.child.try_wait().unwrap())
@@ -92,6 +104,10 @@ impl Server {
 
     pub fn admin(&self, method: &str, path: &str, body: &str) -> Reply {
         request(&self.admin, method, path, &[], body.as_bytes())
+    }
+
+    pub fn admin_with(&self, method: &str, path: &str, media_type: &str, body: &str) -> Reply {
+        request(&self.admin, method, path, &[("content-type", media_type)], body.as_bytes())
     }
 
     pub fn put(&self, id: &str, document: &str) -> Reply {
@@ -213,4 +229,28 @@ impl Connection {
 
 pub fn request(host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     Connection::open(host).request(method, path, headers, body)
+}
+
+/// The same of a server that may be away, or go away meanwhile.
+pub fn try_request(host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Reply> {
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let cut = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(cut)?;
+    let head = text(&answer[..end]);
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).ok_or_else(cut)?;
+    let headers: Vec<_> =
+        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
+    let body = answer.get(end + 4..end + 4 + length).ok_or_else(cut)?.to_vec();
+    Ok(Reply { status, headers, body })
 }

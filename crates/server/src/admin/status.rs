@@ -49,6 +49,7 @@ impl Admin {
                 "committed-at": (snapshot.commit > 0).then(|| time_text(snapshot.at)),
                 "resources": snapshot.versions.len(),
                 "sources": sources,
+                "store": self.sources.store(),
                 "listeners": listeners,
                 "clients": clients,
                 "guard-holds": held.is_some(),
