@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod interop;
+mod kill;
 mod layers;
 mod licences;
 mod pages;
@@ -21,7 +22,8 @@ usage: cargo xtask <chore>
   layers          compare who may use whom (docs/architecture.md) with the manifests
   licences        list the dependencies' licences and compare them with the allow list
   pages           rewrite docs/limits.md and the reference in docs/configuration.md from the code
-  interop         build the program and let curl, nghttp and a Python client use it
+  interop         build the program and let other people's clients, caches and test suites use it
+  kill [N]        kill a server under load with SIGKILL, 200 times or N, and look that nothing acknowledged is gone
   bench [PART...] measure the speed table beside its peers and write docs/benchmarks.md; parts: maps, fan-out, restart, crates
                   (--quick: fewer rounds, writes nothing; fan-out:sse: only rows with `sse` in their name, writes nothing)
   release         build the optimised program and pack it with its licences under target/dist
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         ["licences"] => licences::run(true),
         ["pages"] => pages::write(),
         ["interop"] => interop::run(),
+        ["kill"] => kill::run("200"),
+        ["kill", kills] => kill::run(kills),
         ["bench", args @ ..] => bench::run(args),
         ["release"] => release::run(),
         ["help" | "--help" | "-h"] => {
