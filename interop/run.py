@@ -1,13 +1,13 @@
 """The interop suite: `cargo xtask interop` builds the program and runs this with it.
 
-Usage: run.py PROGRAM. Ends with a line "N passed, N failed" and status 0 when nothing failed.
+Usage: run.py PROGRAM NODE_MODULES [WSTEST]. Ends with a line "N passed, N failed" and status 0 when nothing failed.
 """
 import pathlib
 import shutil
 import sys
 import tempfile
 
-from suite import admin, curl, nghttp, tls
+from suite import admin, autobahn, browser, curl, h2push, http3, nghttp, patches, proxies, sse, tips, tls, websocket
 from suite.report import Report
 from suite.server import Server
 from suite.walk import Walk
@@ -17,7 +17,7 @@ BODY_BYTES_MAX = 1 << 20
 
 
 def main():
-    program, report = sys.argv[1], Report()
+    program, node_modules, wstest, report = sys.argv[1], sys.argv[2], next(iter(sys.argv[3:]), None), Report()
     maps = pathlib.Path(__file__).parent / "maps"
     with tempfile.TemporaryDirectory(prefix="altocast-interop-") as scratch:
         scratch = pathlib.Path(scratch)
@@ -35,9 +35,25 @@ def main():
         with Server(program, "--maps", str(scratch / "maps")) as folder:
             Walk(report, folder.url, http2=True).run()
             admin.run(report, folder)
+        # Whatever follows changes: each transport with clients that nobody here wrote.
+        with Server(program, "--maps", str(maps)) as live:
+            sse.run(report, live)
+            tips.run(report, live)
+            websocket.run(report, live)
+            h2push.run(report, live, node_modules)
+            browser.run(report, live, node_modules)
+            autobahn.run(report, live, scratch, wstest)
+            proxies.run(report, live, scratch, program)
+            patches.puts(report, live)
+            with report.check("SIGTERM ends a server whose clients were many, with status 0"):
+                status = live.stop()
+                assert status == 0, f"status {status}: {live.output()}"
+        with Server(program, ALTOCAST_DEMO_INTERVAL_SECONDS="1") as moving:
+            patches.demo(report, moving)
         tls.make_certificate(scratch, "first")
         secure = {"ALTOCAST_SERVER_CERTIFICATE": str(scratch / "certificate.pem"), "ALTOCAST_SERVER_KEY": str(scratch / "key.pem")}
         with Server(program, "--maps", str(maps), tls=True, **secure) as server:
+            http3.run(report, server, scratch)
             tls.run(report, server, scratch)
     return report.close()
 

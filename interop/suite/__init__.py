@@ -1,1 +1,1 @@
-"""Programs nobody here wrote against the built altocast: curl, nghttp, and a Python client on httpx."""
+"""Programs nobody here wrote against the built altocast: curl, nghttp, Node, Chromium, nginx, Varnish, Autobahn, and clients from PyPI."""
