@@ -176,7 +176,12 @@ impl Names {
             let mut ids = std::iter::once(name.to_owned()).chain(numbered).map(|name| name.parse().expect("this is a valid resource id"));
             ids.find(|id| guidance.service(id).is_none()).expect("there are fewer resources than numbers")
         };
-        Self { update_stream: free("update-stream"), tips: free("tips"), tips_stream: free("tips-stream"), queues: free("transport-queues") }
+        Self {
+            update_stream: free("update-stream"),
+            tips: free("tips"),
+            tips_stream: free("tips-stream"),
+            queues: free("transport-queues"),
+        }
     }
 }
 
