@@ -84,7 +84,7 @@ pub struct Limits {
     pub retry_after_max: Duration,
     /// Longest silence of a server that is followed. 75 s: two WebSocket pings or five SSE comments missed.
     pub followed_silence_max: Duration,
-    /// Longest poll of TIPS before asking whether the server still lives. 50 s: proxies give up after 60.
+    /// Longest poll of TIPS before asking whether the server still lives. 58 s: servers end a poll before it, proxies give up after 60.
     pub poll_time_max: Duration,
     /// Longest wait for the network map that a cost map depends on, and for the cost map of a new network map. 10 s: they are of one
     /// commit, so only transfers lie between them.
@@ -110,7 +110,7 @@ impl Default for Limits {
             backoff_max: Duration::from_secs(30),
             retry_after_max: Duration::from_secs(600),
             followed_silence_max: Duration::from_secs(75),
-            poll_time_max: Duration::from_secs(50),
+            poll_time_max: Duration::from_secs(58),
             consistency_time_max: Duration::from_secs(10),
         }
     }

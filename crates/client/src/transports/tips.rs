@@ -14,7 +14,7 @@ use alto::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) struct Tips;
 
@@ -52,6 +52,8 @@ async fn follow_one(session: Arc<Session>, follow: Follow, service: Uri) -> Ende
 
 /// Longest wait after a refusal without `Retry-After`.
 const PAUSE: Duration = Duration::from_secs(2);
+/// A poll that lasted so long was held: it was not refused.
+const HELD: Duration = Duration::from_secs(5);
 /// Between a poll that brought nothing and the next.
 const BREATH: Duration = Duration::from_millis(250);
 
@@ -91,6 +93,7 @@ impl Reader {
         let headers = HeaderMap::from_iter([(header::ACCEPT, value(&self.follow.accept()))]);
         let ask = Ask { method: Method::GET, uri, headers, body: Bytes::new() };
         let limits = &self.session.client.options().limits;
+        let asked_at = Instant::now();
         let reply = match self.session.client.transport().exchange_within(ask, limits.poll_time_max).await {
             Ok(reply) => reply,
             // Nothing new for long: is the server still there?
@@ -106,7 +109,13 @@ impl Reader {
                 (self.at, self.start) = (edge.j, None);
                 Ok(())
             }
-            // A proxy, or the server, ended a poll that brought nothing.
+            // The server, or a proxy, ended a poll that was held for long and brought nothing: ask again at once.
+            StatusCode::TOO_EARLY | StatusCode::GATEWAY_TIMEOUT | StatusCode::NO_CONTENT | StatusCode::REQUEST_TIMEOUT
+                if asked_at.elapsed() >= HELD =>
+            {
+                self.session.events.send(Event::Alive).await;
+                Ok(())
+            }
             StatusCode::GATEWAY_TIMEOUT | StatusCode::NO_CONTENT | StatusCode::REQUEST_TIMEOUT => self.ask_again().await,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY => {
                 let pause = retry_after(&reply.headers).unwrap_or(PAUSE);
