@@ -183,9 +183,13 @@ impl StorageBackend for Handle {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.step()?;
-        let State { seen, kept, since, .. } = &mut *state;
-        kept.clone_from(seen);
-        since.clear();
+        let State { kept, since, .. } = &mut *state;
+        for step in since.drain(..) {
+            match step {
+                Step::Length(length) => kept.resize(length, 0),
+                Step::Write(at, bytes) => kept[at..at + bytes.len()].copy_from_slice(&bytes),
+            }
+        }
         Ok(())
     }
 
