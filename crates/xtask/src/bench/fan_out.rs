@@ -9,7 +9,6 @@ mod wire;
 use super::{
     Effort, Spread,
     page::Row,
-    servers::Server,
     usage::{self, Cpu},
 };
 use anyhow::{Context, Result};
@@ -78,29 +77,18 @@ pub fn measure(program: &Path, scratch: &Path, effort: Effort, filter: &str, row
         if !name.to_lowercase().contains(&filter.to_lowercase()) {
             continue;
         }
-        let theirs = match case.peer {
-            Peer::Nchan => {
-                let server = peers::nchan(scratch)?;
-                let (script, body) = (peers::nchan_script(server.http1, &case.protocol), vec![b'x'; case.message_bytes]);
-                Some(("nchan", series(&server, &script, clients, rounds, || peers::nchan_publish(server.http1, &body))?))
-            }
-            Peer::Mosquitto => {
-                let server = peers::mosquitto(scratch)?;
-                let (script, body) = (peers::mosquitto_script(server.http1), vec![b'x'; case.message_bytes]);
-                Some(("mosquitto", series(&server, &script, clients, rounds, || peers::mosquitto_publish(server.http1, &body))?))
-            }
-            Peer::None => None,
-        };
-        if let Some((peer, theirs)) = &theirs {
-            println!("{name}: {peer} {}", theirs.show());
-        }
+        let theirs = of_peer(scratch, &case, clients, rounds);
         // A transport that fails must not take the rows of the others with it.
-        match of_ours(program, scratch, &case, clients, rounds) {
-            Ok(ours) => {
+        let both = theirs.and_then(|theirs| Ok((theirs, of_ours(program, scratch, &case, clients, rounds)?)));
+        match both {
+            Ok((theirs, ours)) => {
                 println!("{name}: ours {}", ours.show());
                 rows.extend(case_rows(&name, &case, &ours, theirs.as_ref()));
             }
-            Err(error) => failures.push(format!("{name}: {error:#}")),
+            Err(error) => {
+                println!("{name}: {error:#}");
+                failures.push(format!("{name}: {error:#}"));
+            }
         }
     }
     if "stalled".contains(filter) {
@@ -112,12 +100,33 @@ pub fn measure(program: &Path, scratch: &Path, effort: Effort, filter: &str, row
     if failures.is_empty() { Ok(()) } else { anyhow::bail!("{}\n\n{}", failures.join("\n"), super::page::table(rows)) }
 }
 
+/// The peer's name and figures, if there is one.
+fn of_peer(scratch: &Path, case: &Case, clients: usize, rounds: usize) -> Result<Option<(&'static str, Series)>> {
+    let body = vec![b'x'; case.message_bytes];
+    let (name, theirs) = match case.peer {
+        Peer::None => return Ok(None),
+        Peer::Nchan => {
+            let server = peers::nchan(scratch).context("nchan")?;
+            let script = peers::nchan_script(server.http1, &case.protocol);
+            ("nchan", series(server.pid(), &script, clients, rounds, || peers::nchan_publish(server.http1, &body)).context("nchan")?)
+        }
+        Peer::Mosquitto => {
+            let server = peers::mosquitto(scratch).context("mosquitto")?;
+            let script = peers::mosquitto_script(server.http1);
+            let publish = || peers::mosquitto_publish(server.http1, &body);
+            ("mosquitto", series(server.pid(), &script, clients, rounds, publish).context("mosquitto")?)
+        }
+    };
+    println!("{}, {clients} clients: {name} {}", case.name, theirs.show());
+    Ok(Some((name, theirs)))
+}
+
 fn of_ours(program: &Path, scratch: &Path, case: &Case, clients: usize, rounds: usize) -> Result<Series> {
     let mut ours = Ours::start(program, scratch)?;
     let script = ours.script(&case.protocol)?;
     let pid = ours.server.pid();
     let bytes = case.message_bytes;
-    series_of(pid, &script, clients, rounds, || ours.publish(bytes))
+    series(pid, &script, clients, rounds, || ours.publish(bytes))
 }
 
 /// What was measured of one server in one case.
@@ -143,11 +152,7 @@ impl Series {
     }
 }
 
-fn series(server: &Server, script: &Script, clients: usize, rounds: usize, publish: impl FnMut() -> Result<()>) -> Result<Series> {
-    series_of(server.pid(), script, clients, rounds, publish)
-}
-
-fn series_of(pid: u32, script: &Script, clients: usize, rounds: usize, mut publish: impl FnMut() -> Result<()>) -> Result<Series> {
+fn series(pid: u32, script: &Script, clients: usize, rounds: usize, mut publish: impl FnMut() -> Result<()>) -> Result<Series> {
     std::thread::sleep(Duration::from_millis(300));
     let (resident, cpu) = (usage::resident_bytes(pid), Cpu::of(pid));
     let crowd = Crowd::gather(script, clients)?;

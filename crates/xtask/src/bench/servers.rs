@@ -1,5 +1,5 @@
 //! The two servers that are compared: ours and nginx, each on free ports, stopped when dropped.
-use crate::bench::load;
+use crate::{bench::load, workspace};
 use anyhow::{Context, Result, bail};
 use std::{
     fs,
@@ -79,10 +79,12 @@ pub fn altocast_with(program: &Path, args: &[&str], keys: &[(&str, &str)], path:
     let mut command = Command::new(program);
     command.arg("serve").args(args).env("ALTOCAST_SERVER_LISTEN", public.to_string()).env("ALTOCAST_ADMIN_LISTEN", admin.to_string());
     // A data directory that no other server has, and nobody's own. Rows about the disk name one.
-    let data = program.with_file_name("bench").join(format!("data-{}", public.port()));
-    command.env("XDG_DATA_HOME", data).envs(keys.iter().copied());
+    let data = workspace::target_dir()?.join("bench").join(format!("data-{}", public.port()));
+    command.env("XDG_DATA_HOME", &data).envs(keys.iter().copied());
+    fs::create_dir_all(&data)?;
+    let log = fs::File::create(data.join("log"))?;
     let started = Instant::now();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("altocast")?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("altocast")?;
     let server = Server { child, http1: public, http2: public, admin };
     answered(&server, path)?;
     Ok((server, started.elapsed()))

@@ -98,7 +98,7 @@ pub fn mosquitto(scratch: &Path) -> Result<Server> {
     let (address, other) = (servers::free()?, servers::free()?);
     let root = if servers::is_root() { "user root\n" } else { "" };
     let configuration = format!(
-        "{root}persistence false\nmax_queued_messages 0\nmax_inflight_messages 0\nallow_anonymous true\nlog_dest none\nlistener {} 127.0.0.1\nlistener {}\nprotocol websockets\n",
+        "{root}persistence false\nmax_queued_messages 0\nmax_inflight_messages 0\nallow_anonymous true\nlog_dest stderr\nlog_type error\nlistener {} 127.0.0.1\nlistener {}\nprotocol websockets\n",
         other.port(),
         address.port()
     );
@@ -106,7 +106,8 @@ pub fn mosquitto(scratch: &Path) -> Result<Server> {
     fs::write(&file, configuration)?;
     let mut command = Command::new("/usr/sbin/mosquitto");
     command.arg("-c").arg(&file);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("mosquitto")?;
+    let log = fs::File::create(folder.join("log"))?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("mosquitto")?;
     let server = Server::new(child, address);
     server.connectable()?;
     Ok(server)
