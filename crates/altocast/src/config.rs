@@ -13,7 +13,7 @@ pub mod show;
 pub use parse::Problem;
 use section::Section;
 use sections::{
-    AdminSection, DemoSection, GuardSection, HistorySection, LogSection, MapsSection, RuleSection, ServerSection, SourceSection,
+    AdminSection, DampingSection, DemoSection, GuardSection, HistorySection, LogSection, MapsSection, RuleSection, ServerSection, SourceSection,
     StoreSection, UpdatesSection,
 };
 use std::{
@@ -24,7 +24,7 @@ use std::{
 /// Calls the macro named with the fields of [`Config`] that are sections occurring once.
 macro_rules! with_sections {
     ($then:ident) => {
-        $then!(server, admin, log, demo, maps, guard, history, store, updates)
+        $then!(server, admin, log, demo, maps, damping, guard, history, store, updates)
     };
 }
 use with_sections;
@@ -42,6 +42,8 @@ pub struct Config {
     pub demo: DemoSection,
     /// `[maps]`
     pub maps: MapsSection,
+    /// `[damping]`
+    pub damping: DampingSection,
     /// `[guard]`
     pub guard: GuardSection,
     /// `[history]`

@@ -73,6 +73,11 @@ impl Damper {
         self.damping = damping;
     }
 
+    /// What it said to serve is not served: the next maps are told as if nothing were.
+    pub fn forget(&mut self) {
+        self.served = None;
+    }
+
     /// How it damps.
     pub fn damping(&self) -> &Damping {
         &self.damping

@@ -7,9 +7,11 @@ use super::{
 use crate::demo;
 use maps::{
     compute::{MapsPolicy, Shape},
+    damping::Damping,
     partition::PartitionPolicy,
     policy::{Action, Rule},
 };
+use std::time::Duration;
 use topology::sources::{Columns, Options, SourceKind, file::FileSource};
 
 impl Config {
@@ -67,6 +69,13 @@ impl Config {
             network_map_id: it.network_map_id.clone(),
             ..MapsPolicy::default()
         }
+    }
+
+    /// For the computed costs.
+    pub fn damping(&self) -> Damping {
+        let it = &self.damping;
+        let interval = it.interval_seconds.map_or(Duration::ZERO, |interval| interval.0);
+        Damping { steps: it.steps.clone(), hysteresis: it.hysteresis.0, interval }
     }
 
     /// For the change guard.

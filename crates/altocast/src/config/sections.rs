@@ -3,13 +3,13 @@
 //! Units: times in seconds, sizes in bytes, shares from 0 to 1; the unit ends the key's name.
 use super::{
     section::section,
-    setting::{AdminListen, DemoNetwork, LogFormat, LogLevel, Seconds, Share},
+    setting::{AdminListen, DemoNetwork, Hysteresis, LogFormat, LogLevel, Seconds, Share},
 };
 use alto::{
     cost::Metric,
     id::{Pid, ResourceId},
 };
-use maps::{glob::Glob, partition::PartitionBy};
+use maps::{damping::HYSTERESIS_MAX, glob::Glob, partition::PartitionBy};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 use topology::sources::{BandwidthFrom, DelayFrom, SourceKind, Unit};
 
@@ -85,6 +85,18 @@ section! {
         destinations: Vec<Glob> = vec![Glob::any()],
         /// How long sources must be quiet before new maps are made of what they said: several changes at once become one version.
         settle_seconds: Seconds = Seconds(Duration::from_millis(200)),
+    }
+
+    /// Damping of cost maps that are computed from sources: fewer and smaller changes where measurements tremble. Off unless set here;
+    /// documents are always served as they are.
+    "damping" DampingSection {
+        /// Steps by metric, in the metric's own unit (microseconds of `delay-ow`, weight of `routingcost`): served are multiples of the
+        /// step, never further than one step from the computed cost. A metric that is not named is served as computed.
+        steps: BTreeMap<Metric, f64> = BTreeMap::new() => "{ \"delay-ow\" = 500, \"delay-rt\" = 1000 }",
+        /// How far beyond half a step a computed cost must move before what is served moves, in steps: keeps a cost between two multiples from going back and forth.
+        hysteresis: Hysteresis = Hysteresis(HYSTERESIS_MAX),
+        /// The least time between two versions of a map; what changes meanwhile becomes one version at its end.
+        interval_seconds: Option<Seconds> = None => "30",
     }
 
     /// The change guard: a new network map that moves too many prefixes is held until confirmed (`POST /v1/guard/confirm`).

@@ -6,7 +6,7 @@ use alto::{
     cost::Metric,
     id::{Pid, ResourceId},
 };
-use maps::{glob::Glob, partition::PartitionBy};
+use maps::{damping::HYSTERESIS_MAX, glob::Glob, partition::PartitionBy};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 use toml::Value;
 use topology::sources::{BandwidthFrom, DelayFrom, SourceKind, Unit};
@@ -266,6 +266,40 @@ impl Setting for Share {
     }
     fn to_value(&self) -> Option<Value> {
         self.0.to_value()
+    }
+}
+
+/// How long a damped cost stays what it is, beyond half a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hysteresis(pub f64);
+
+impl Setting for Hysteresis {
+    const EXPECTS: &'static str = "a part of a step, from 0 to 0.5";
+    fn from_value(value: Value) -> Result<Self, String> {
+        let steps = f64::from_value(value)?;
+        if (0.0..=HYSTERESIS_MAX).contains(&steps) { Ok(Self(steps)) } else { Err(String::new()) }
+    }
+    fn to_value(&self) -> Option<Value> {
+        self.0.to_value()
+    }
+}
+
+impl Setting for BTreeMap<Metric, f64> {
+    const EXPECTS: &'static str = "a table of metrics and steps, such as { \"delay-ow\" = 500 }";
+    fn from_value(value: Value) -> Result<Self, String> {
+        let Value::Table(table) = value else { return Err(String::new()) };
+        table
+            .into_iter()
+            .map(|(name, value)| {
+                let metric = name.parse().map_err(|_| format!("{name} is no metric name"))?;
+                let shown = value.to_string();
+                let step = f64::from_value(value).ok().filter(|step| *step > 0.0);
+                Ok((metric, step.ok_or_else(|| format!("{name} is {shown}: expected a number above 0"))?))
+            })
+            .collect()
+    }
+    fn to_value(&self) -> Option<Value> {
+        Some(Value::Table(self.iter().map(|(metric, step)| (metric.to_string(), Value::Float(*step))).collect()))
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::config::Config;
 use alto::id::ResourceId;
 use history::{Change, Commit, Publisher};
+use maps::damping::Damper;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc},
@@ -57,7 +58,18 @@ const AGE_LOOK: Duration = Duration::from_secs(1);
 /// Starts the thread; it ends when nobody holds the sender any more and no feed speaks.
 pub fn start(publisher: Arc<Publisher>, report: Arc<Report>, store: Option<Arc<dyn Store>>) -> std::io::Result<mpsc::SyncSender<Event>> {
     let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
-    let pipeline = Pipeline { publisher, report, store, events: sender.clone(), next: 0, live: None, coming: None, due: None };
+    let pipeline = Pipeline {
+        publisher,
+        report,
+        store,
+        events: sender.clone(),
+        next: 0,
+        live: None,
+        coming: None,
+        due: None,
+        damper: Damper::default(),
+        held: None,
+    };
     thread::Builder::new().name("maps".into()).spawn(move || pipeline.run(&events))?;
     Ok(sender)
 }
@@ -71,6 +83,10 @@ struct Pipeline {
     live: Option<Set>,
     coming: Option<Coming>,
     due: Option<Due>,
+    /// Between what is computed and what is published.
+    damper: Damper,
+    /// Until when it holds something back.
+    held: Option<SystemTime>,
 }
 
 /// When to compute.
@@ -94,11 +110,17 @@ impl Pipeline {
                 None => self.look_at_ages(),
             }
             self.compute_if_due();
+            self.release_if_due();
         }
     }
 
     /// How long to wait for the next event.
     fn patience(&self) -> Duration {
+        let held = self.held.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
+        held.into_iter().chain([self.patience_without_held()]).min().expect("one is there")
+    }
+
+    fn patience_without_held(&self) -> Duration {
         match (&self.live, self.due_at()) {
             (_, Some(at)) => at.saturating_duration_since(Instant::now()),
             (Some(live), None) if live.feeds.declared.iter().any(|source| source.max_age.is_some()) => AGE_LOOK,
@@ -206,10 +228,30 @@ impl Pipeline {
             }
         };
         let news = live.computed.as_ref().map_or_else(|| summary(&computed), |last| describe(last, &computed));
-        let outcome = self.publisher.apply(vec![Change::Computed(Some(computed.clone()))], now, false);
         live.computed = Some(computed);
-        self.published(label, &news, outcome);
+        self.publish_damped(label, &news, now);
         self.retry_waiting();
+    }
+
+    /// Publishes of the newest maps what the damper lets through.
+    fn publish_damped(&mut self, label: &str, news: &str, now: SystemTime) {
+        let Some(computed) = self.live.as_ref().and_then(|live| live.computed.as_ref()) else { return };
+        let damped = self.damper.damp(computed, now);
+        self.held = damped.due;
+        let outcome = self.publisher.apply(vec![Change::Computed(Some(damped.maps))], now, false);
+        if outcome.is_err() {
+            self.damper.forget();
+        }
+        self.published(label, news, outcome);
+    }
+
+    /// What the damper held back, once its time has come.
+    fn release_if_due(&mut self) {
+        let now = SystemTime::now();
+        if self.held.is_some_and(|until| until <= now) {
+            self.held = None;
+            self.publish_damped("damping interval", "", now);
+        }
     }
 
     fn published(&self, label: &str, news: &str, outcome: Result<Commit, history::Error>) {
@@ -285,18 +327,34 @@ impl Pipeline {
         let settle = config.maps.settle_seconds.0;
         if let Some(live) = self.live.as_mut().filter(|live| live.plan == plan) {
             let now = SystemTime::now();
+            let damping = config.damping();
             let accepted = live.set_policy(policy.clone(), now).and_then(|made| {
-                let published = match made {
+                let damped_otherwise = || (damping != live.damping).then(|| Some((String::new(), live.computed.clone()?))).flatten();
+                let published = match made.or_else(damped_otherwise) {
                     None => None,
-                    Some((news, computed)) => match self.publisher.apply(vec![Change::Computed(Some(computed.clone()))], now, false) {
-                        // Held maps are those of the new configuration: refusing it would let a confirmation publish what nobody computes any more.
-                        outcome @ (Ok(_) | Err(history::Error::Guarded(_))) => {
-                            live.computed = Some(computed);
-                            Some((news, outcome))
+                    Some((news, computed)) => {
+                        self.damper.set(damping.clone());
+                        let damped = self.damper.damp(&computed, now);
+                        let outcome = self.publisher.apply(vec![Change::Computed(Some(damped.maps))], now, false);
+                        if outcome.is_err() {
+                            self.damper.forget();
                         }
-                        Err(why) => return Err(why.to_string()),
-                    },
+                        match outcome {
+                            // Held maps are those of the new configuration: refusing it would let a confirmation publish what nobody computes any more.
+                            outcome @ (Ok(_) | Err(history::Error::Guarded(_))) => {
+                                self.held = damped.due;
+                                live.computed = Some(computed);
+                                Some((news, outcome))
+                            }
+                            Err(why) => {
+                                self.damper.set(live.damping.clone());
+                                return Err(why.to_string());
+                            }
+                        }
+                    }
                 };
+                self.damper.set(damping.clone());
+                live.damping = damping;
                 live.policy = policy;
                 live.settle = settle;
                 Ok((published, Accepted { broken: Vec::new(), anything: true, demo: live.feeds.demo.clone() }))
@@ -339,6 +397,7 @@ impl Pipeline {
                 generation,
                 plan,
                 policy,
+                damping: config.damping(),
                 settle,
                 feeds,
                 fuser,
@@ -390,7 +449,10 @@ impl Pipeline {
                 }
             }
         }
-        let mut changes = vec![Change::Computed(set.computed.clone())];
+        self.damper.set(set.damping.clone());
+        let damped = set.computed.as_ref().map(|computed| self.damper.damp(computed, now));
+        let held = damped.as_ref().and_then(|damped| damped.due);
+        let mut changes = vec![Change::Computed(damped.map(|damped| damped.maps))];
         let sources = KnownSources::of(&set.plan);
         let same_sources = sources.are_those_in(self.store.as_deref());
         // The guard compares what the same sources say; after a start with others there is nothing to compare.
@@ -402,6 +464,7 @@ impl Pipeline {
                 // What all of them said before the restart stays until all of them can be read again.
                 (set.computed, news) = (None, None);
                 changes.clear();
+                self.damper.forget();
             }
         }
         let old_files = self.live.as_ref().map_or_else(|| self.publisher.files(), |live| live.from_folder.clone());
@@ -420,9 +483,18 @@ impl Pipeline {
         if outcome.is_ok() {
             sources.remember(self.store.as_deref());
         }
+        if outcome.is_err() {
+            self.damper.forget();
+        }
         match outcome {
-            Err(why) if reload && !matches!(why, history::Error::Guarded(_)) => return refuse(set, why.to_string()),
+            Err(why) if reload && !matches!(why, history::Error::Guarded(_)) => {
+                if let Some(live) = &self.live {
+                    self.damper.set(live.damping.clone());
+                }
+                return refuse(set, why.to_string());
+            }
             outcome => {
+                self.held = held;
                 if let Some(news) = news {
                     self.published(if reload { "configuration" } else { "start" }, &news, outcome);
                 } else if let Ok(commit) = outcome {

@@ -7,7 +7,10 @@ use super::{
 };
 use alto::id::ResourceId;
 use history::{Change, Commit, Publisher};
-use maps::compute::{self, Computed, MapsPolicy};
+use maps::{
+    compute::{self, Computed, MapsPolicy},
+    damping::Damping,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{self, AssertUnwindSafe},
@@ -29,6 +32,8 @@ pub struct Set {
     pub plan: Plan,
     /// What to make of the graph.
     pub policy: Arc<MapsPolicy>,
+    /// How its costs are damped.
+    pub damping: Damping,
     /// How long sources must be quiet.
     pub settle: Duration,
     /// They end with the set.
