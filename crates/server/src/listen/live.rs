@@ -72,6 +72,13 @@ pub(crate) struct Pushed {
     pub(crate) reply: Reply,
 }
 
+/// What is next on a stream that pushes are promised on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    Push,
+    End,
+}
+
 /// What is pushed on a stream.
 pub(crate) trait Pushing: Send {
     /// The next push; `None`: the queue is closed, the stream ends. Asked only when a push may be promised *and* answered at once
@@ -79,8 +86,8 @@ pub(crate) trait Pushing: Send {
     fn poll_push(&mut self, context: &mut Context<'_>) -> Poll<Option<Pushed>>;
     /// The client reset a pushed stream before it was sent whole.
     fn refused(&mut self);
-    /// Completes when the stream is to end although nothing may be promised. Keeps the waker of `context`.
-    fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()>;
+    /// Whether there is something to push, or an end to make of it, whether a push may be promised or not. Keeps the waker of `context`.
+    fn poll_wants(&mut self, context: &mut Context<'_>) -> Poll<Wants>;
     /// The client takes no pushes and ended its side: the stream ends too, what it stands for lives on with the connection.
     fn part(&mut self);
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     listen::{
         Answer, ConnectionId, Peer, Reply, Step,
-        live::{Live, Pushed, Pushing},
+        live::{Live, Pushed, Pushing, Wants},
     },
     negotiate, reply,
 };
@@ -25,13 +25,14 @@ use alto::{
     },
 };
 use bytes::Bytes;
-use history::{Item, NoEdge, Seq, View};
+use history::{Cursor, Item, NoEdge, Seq, Start, View};
 use http::{
     HeaderValue, Method, StatusCode,
-    header::{CACHE_CONTROL, ETAG},
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG},
     request::Parts,
 };
 use std::{
+    cell::RefCell,
     collections::HashMap,
     net::IpAddr,
     sync::{
@@ -110,7 +111,7 @@ struct State {
     first: Seq,
     copy: bool,
     /// The last version that was pushed or that the client had; 0: none.
-    at: Seq,
+    at: Cursor,
     /// The client threw a push away: the next is a full copy, of a version after this one.
     refused: Option<Seq>,
     receiving: bool,
@@ -197,27 +198,29 @@ impl Queue {
         }
     }
 
+    fn has_next(&self, state: &State) -> bool {
+        match state.refused {
+            None => !state.at.is_current(),
+            Some(refused) => self.view.head().0.end > refused,
+        }
+    }
+
     /// The next update to push.
     fn next(&self, state: &mut State) -> Option<Item> {
-        let (range, _) = self.view.head();
-        if let Some(refused) = state.refused {
-            if range.end <= refused {
-                return None;
-            }
-            state.at = Seq(0);
-        } else if state.at >= range.end {
+        if !self.has_next(state) {
             return None;
         }
-        let step = match state.at {
+        let step = match state.at.at() {
             Seq(0) => None,
+            _ if state.refused.is_some() => None,
             at => self.view.edge(at, Seq(at.0 + 1)).ok(),
         };
-        let item = step.or_else(|| self.view.edge(Seq(0), range.end).ok())?;
+        let item = step.or_else(|| self.view.edge(Seq(0), self.view.head().0.end).ok())?;
         if item.is_snapshot() {
             (state.first, state.copy) = (item.to, true);
         }
         state.refused = None;
-        state.at = item.to;
+        state.at.reset(Start::Seq(item.to));
         Some(item)
     }
 }
@@ -242,7 +245,7 @@ impl Place {
         let rest = path.strip_prefix(PATH)?.strip_prefix('/')?;
         let mut segments = rest.split('/');
         let id = seq_of_path(segments.next()?)?;
-        let mut seq = |text| seq_of_path(text).map(Seq);
+        let seq = |text| seq_of_path(text).map(Seq);
         let place = match (segments.next(), segments.next(), segments.next()) {
             (None, ..) => Self::Queue,
             (Some("uq"), None, _) => Self::Updates,
@@ -384,7 +387,7 @@ impl Transports {
         let state = State {
             first: had.map_or(range.end, |had| Seq(had.0 + 1)),
             copy: had.is_none(),
-            at: had.unwrap_or(Seq(0)),
+            at: view.cursor(had.map_or(Start::Nothing, Start::Seq)),
             refused: None,
             receiving: wish.incremental_changes && peer.push,
             stream: Stream::Open,
@@ -411,39 +414,42 @@ struct Pushes {
 
 impl Pushing for Pushes {
     fn poll_push(&mut self, context: &mut Context<'_>) -> Poll<Option<Pushed>> {
-        let Self { transports, queue, ear, .. } = self;
-        ear.get_or_insert_with(|| transports.bell.ear(queue.view.id())).listen(context);
-        let mut state = lock(&queue.state);
-        match state.stream {
-            Stream::Closed => return Poll::Ready(None),
-            Stream::Open | Stream::Apart => state.waker = Some(context.waker().clone()),
+        match self.poll_wants(context) {
+            Poll::Ready(Wants::Push) => {}
+            Poll::Ready(Wants::End) => return Poll::Ready(None),
+            Poll::Pending => return Poll::Pending,
         }
-        let item = if state.receiving { queue.next(&mut state) } else { None };
-        drop(state);
-        let Some(item) = item else {
-            // A withdrawn resource has no more updates: the queue ends once its client has them all.
-            return if queue.view.is_closed() { Poll::Ready(None) } else { Poll::Pending };
-        };
+        let queue = &self.queue;
+        let Some(item) = queue.next(&mut lock(&queue.state)) else { return Poll::Pending };
         if item.to.0 > SEQ_MAX {
             return Poll::Ready(None);
         }
         queue.client.sent(1, item.body.len());
         let path = format!("{PATH}/{}/uq/{}", queue.id, item.to);
-        Poll::Ready(Some(Pushed { path, accept: accept(item.media_type), reply: of_item(item) }))
+        Poll::Ready(Some(Pushed { path, accept: accept(item.media_type), reply: pushed(item) }))
     }
 
     fn refused(&mut self) {
         let mut state = lock(&self.queue.state);
-        state.refused = Some(state.at);
+        state.refused = Some(state.at.at());
     }
 
-    fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = lock(&self.queue.state);
+    fn poll_wants(&mut self, context: &mut Context<'_>) -> Poll<Wants> {
+        let Self { transports, queue, ear, .. } = self;
+        ear.get_or_insert_with(|| transports.bell.ear(queue.view.id())).listen(context);
+        let mut state = lock(&queue.state);
         if state.stream == Stream::Closed {
-            return Poll::Ready(());
+            return Poll::Ready(Wants::End);
         }
-        state.waker = Some(context.waker().clone());
-        Poll::Pending
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        if state.receiving && queue.has_next(&state) {
+            return Poll::Ready(Wants::Push);
+        }
+        // A withdrawn resource has no more updates: the queue ends once its client has them all.
+        if queue.view.is_closed() { Poll::Ready(Wants::End) } else { Poll::Pending }
     }
 
     fn part(&mut self) {
@@ -483,12 +489,45 @@ fn update(item: Result<Item, NoEdge>, path: &str) -> Reply {
     }
 }
 
+/// What is pushed: the same update to many, so what it takes to make its head is kept for the next.
+fn pushed(item: Item) -> Reply {
+    struct Made {
+        tag: Tag,
+        snapshot: bool,
+        bytes: usize,
+        etag: HeaderValue,
+        length: HeaderValue,
+    }
+    thread_local! {
+        static LAST: RefCell<Option<Made>> = const { RefCell::new(None) };
+    }
+    let (etag, length) = LAST.with_borrow_mut(|last| {
+        let (snapshot, bytes) = (item.is_snapshot(), item.body.len());
+        if last.as_ref().is_none_or(|made| made.tag != item.tag || made.snapshot != snapshot || made.bytes != bytes) {
+            *last = Some(Made { tag: item.tag.clone(), snapshot, bytes, etag: etag(&item), length: bytes.into() });
+        }
+        let made = last.as_ref().expect("it was just made");
+        (made.etag.clone(), made.length.clone())
+    });
+    let mut reply = Reply::new(item.body);
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(item.media_type));
+    headers.insert(CONTENT_LENGTH, length);
+    headers.insert(ETAG, etag);
+    reply
+}
+
+fn etag(item: &Item) -> HeaderValue {
+    let text = if item.is_snapshot() { format!("\"{}\"", item.tag) } else { format!("W/\"{}\"", item.tag) };
+    HeaderValue::try_from(text).expect("a tag is ASCII without spaces")
+}
+
 /// An update. Its ETag is the tag of the version it leads to, weak for a change: a full copy says the same in other bytes.
 fn of_item(item: Item) -> Reply {
-    let etag = if item.is_snapshot() { format!("\"{}\"", item.tag) } else { format!("W/\"{}\"", item.tag) };
+    let etag = etag(&item);
     let mut reply = reply::with_body(StatusCode::OK, HeaderValue::from_static(item.media_type), item.body);
     let headers = reply.headers_mut();
-    headers.insert(ETAG, HeaderValue::try_from(etag).expect("a tag is ASCII without spaces"));
+    headers.insert(ETAG, etag);
     // Its URI means something on this connection only.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply

@@ -131,6 +131,9 @@ impl Raw {
 
     pub fn reset(&mut self, stream: u32) {
         self.send(RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
+        if let Some((_, state)) = self.pushed.get_mut(&stream) {
+            *state = Pushed::Reset;
+        }
     }
 
     pub fn open_window(&mut self, stream: u32, bytes: u32) {
@@ -264,10 +267,14 @@ impl Raw {
 
     /// RFC 9113 sections 5.1 and 8.4, as far as pushes go.
     fn check(&mut self, frame: &Frame) {
-        let even = frame.stream != 0 && frame.stream % 2 == 0;
+        let even = frame.stream != 0 && frame.stream.is_multiple_of(2);
         if frame.kind == PUSH_PROMISE {
             let promised = frame.promised();
-            assert!(promised % 2 == 0 && self.pushed.keys().all(|id| *id < promised), "{promised} is no new id: {:?}", self.pushed);
+            assert!(
+                promised.is_multiple_of(2) && self.pushed.keys().all(|id| *id < promised),
+                "{promised} is no new id: {:?}",
+                self.pushed
+            );
             assert!(!self.over.contains(&frame.stream), "promised on stream {}, which is over", frame.stream);
             assert_eq!(frame.payload[4], GET, "only GET is promised");
             self.pushed.insert(promised, (frame.stream, Pushed::Promised));

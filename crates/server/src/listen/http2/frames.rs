@@ -120,6 +120,8 @@ impl State {
                 self.pings.under_way = false;
                 self.pings.rounds += 1;
                 // Another may be wanted.
+                self.wake_all();
+                return;
             }
             kind::DATA | kind::HEADERS if frame.flags & FIRST_FLAG != 0 => {
                 let rounds = self.pings.rounds;
@@ -136,7 +138,7 @@ impl State {
     fn sent(&mut self, frame: &Head) {
         let ends = frame.flags & FIRST_FLAG != 0;
         match frame.kind {
-            kind::DATA | kind::HEADERS | kind::RST_STREAM if frame.stream % 2 == 0 => {
+            kind::DATA | kind::HEADERS | kind::RST_STREAM if frame.stream.is_multiple_of(2) => {
                 let Some(at) = self.flights.iter().position(|flight| flight.id == frame.stream) else { return };
                 self.flights[at].out = true;
                 if ends || frame.kind == kind::RST_STREAM {
@@ -239,12 +241,12 @@ pub(super) enum Turn {
 }
 
 impl Parenthood {
-    /// Sees to it that the client's words can be told apart by whether it had the parent's answer when it said them.
-    pub(super) fn mark(&self, context: &mut Context<'_>) {
+    /// Sees to it that the client's words can be told apart by whether it had the parent's answer when it said them; `true` once they can.
+    pub(super) fn mark(&self, context: &mut Context<'_>) -> bool {
         let mut state = self.pushes.lock();
         let State { pings, parents, .. } = &mut *state;
         let Some(parent) = parents.iter_mut().find(|parent| parent.id == self.parent && parent.head_out && parent.left == 0) else {
-            return;
+            return false;
         };
         // One that is under way was sent before.
         let round = *parent.round.get_or_insert(pings.rounds + 1 + u64::from(pings.under_way));
@@ -256,6 +258,7 @@ impl Parenthood {
             let _ = handle.poll_pong(context);
             pings.under_way = handle.send_ping(h2::Ping::opaque()).is_ok();
         }
+        round <= pings.rounds
     }
 
     /// Whether the client ended its side after it had the answer.
@@ -263,7 +266,8 @@ impl Parenthood {
         self.pushes.lock().parents.iter().any(|parent| parent.id == self.parent && parent.ended_after_answer)
     }
 
-    pub(super) fn poll_turn(&self, context: &Context<'_>) -> Poll<Turn> {
+    /// Who does not want to push is told of the rest only.
+    pub(super) fn poll_turn(&self, context: &Context<'_>, wants_push: bool) -> Poll<Turn> {
         let mut state = self.pushes.lock();
         let open = state.streams_max.min(self.pushes.own_max) > state.flights.len();
         let making = state.flights.iter().any(|flight| flight.parent == self.parent && !flight.out);
@@ -274,9 +278,9 @@ impl Parenthood {
         parent.waits = false;
         match std::mem::take(&mut parent.refused) {
             0 if gone => Poll::Ready(Turn::Over),
-            0 if ready && parent.head_out && parent.left == 0 => Poll::Ready(Turn::Push),
+            0 if wants_push && ready && parent.head_out && parent.left == 0 => Poll::Ready(Turn::Push),
             0 => {
-                parent.waits = true;
+                parent.waits = wants_push || !parent.head_out || parent.left > 0;
                 Poll::Pending
             }
             refused => Poll::Ready(Turn::Refused(refused)),

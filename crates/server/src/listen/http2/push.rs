@@ -12,7 +12,7 @@ use crate::{
     Limits,
     listen::{
         Peer, Reply, Stage,
-        live::{Pushed, Pushing},
+        live::{Pushed, Pushing, Wants},
     },
 };
 use bytes::Bytes;
@@ -38,6 +38,9 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
+/// A request, and what it is answered with.
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
+
 /// What streams need of their connection to push on it.
 #[derive(Clone)]
 pub(super) struct Link {
@@ -56,7 +59,7 @@ impl Link {
         &self,
         connection: &mut Connection<S, Bytes>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>> {
+    ) -> Poll<Option<Result<Accepted, h2::Error>>> {
         let accepted = connection.poll_accept(context);
         self.pushes.set_streams_max(connection.max_concurrent_send_streams());
         accepted
@@ -124,8 +127,17 @@ impl Opened {
         }
         let half_closed = self.body.is_end_stream();
         let stage = self.link.stage.clone();
-        let open =
-            Open { opened: self, respond, stream, parent, pushing, half_closed, stalled: Box::pin(sleep(stall_time_max)), stall_time_max };
+        let open = Open {
+            opened: self,
+            respond,
+            stream,
+            parent,
+            pushing,
+            half_closed,
+            marked: false,
+            stalled: Box::pin(sleep(stall_time_max)),
+            stall_time_max,
+        };
         open.run(stage).await
     }
 }
@@ -139,6 +151,8 @@ struct Open {
     pushing: Box<dyn Pushing>,
     /// The client's side ended with its request.
     half_closed: bool,
+    /// What the client says now it says having our answer.
+    marked: bool,
     stalled: Pin<Box<Sleep>>,
     stall_time_max: std::time::Duration,
 }
@@ -183,13 +197,10 @@ impl Open {
         if self.stream.poll_reset(context).is_ready() {
             return Poll::Ready(Next::Reset);
         }
-        if self.pushing.poll_closed(context).is_ready() {
-            return Poll::Ready(Next::End);
-        }
         if self.half_closed {
             return Poll::Pending;
         }
-        self.parent.mark(context);
+        self.marked = self.marked || self.parent.mark(context);
         let body = &mut self.opened.body;
         loop {
             match ready!(body.poll_data(context)) {
@@ -226,8 +237,12 @@ impl Open {
             self.pushing.part();
             return Poll::Ready(Next::End);
         }
+        let wants = match self.pushing.poll_wants(context) {
+            Poll::Ready(Wants::End) => return Poll::Ready(Next::End),
+            wants => wants.is_ready(),
+        };
         loop {
-            match ready!(self.parent.poll_turn(context)) {
+            match ready!(self.parent.poll_turn(context, wants)) {
                 Turn::Push => {
                     let pushed = ready!(self.pushing.poll_push(context));
                     return Poll::Ready(pushed.map_or(Next::End, Next::Push));
@@ -281,6 +296,9 @@ impl Open {
                         return Poll::Ready(Ok(capacity));
                     }
                     if self.stalled.as_mut().poll(context).is_ready() {
+                        return Poll::Ready(Err(Next::End));
+                    }
+                    if let Poll::Ready(Wants::End) = self.pushing.poll_wants(context) {
                         return Poll::Ready(Err(Next::End));
                     }
                     self.poll_gone(context).map(Err)
