@@ -5,6 +5,7 @@
 pub(crate) mod budget;
 mod http1;
 mod http2;
+pub(crate) mod http3;
 mod io;
 pub(crate) mod live;
 mod stream;
@@ -95,6 +96,13 @@ pub(crate) enum Answer {
 /// Names a connection as long as the process lives; what belongs to a connection is kept under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ConnectionId(pub(crate) u64);
+
+impl ConnectionId {
+    fn next() -> Self {
+        static CONNECTIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        Self(CONNECTIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    }
+}
 
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Self {
@@ -226,10 +234,11 @@ pub(crate) fn bind(what: &'static str, address: SocketAddr, limits: &Limits) -> 
     })
 }
 
-/// Accepts until the server is told to stop. `alive` is held by every connection.
+/// Accepts until the server is told to stop. `slots` are those of this thread; `alive` is held by every connection.
 pub(crate) async fn accept<H: Handler>(
     listener: TcpListener,
     listening: Arc<Listening<H>>,
+    slots: Arc<Semaphore>,
     mut stage: watch::Receiver<Stage>,
     alive: mpsc::Sender<()>,
 ) {
@@ -237,9 +246,10 @@ pub(crate) async fn accept<H: Handler>(
     const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
     loop {
         let mut stopping = stage.clone();
-        let slot = tokio::select! {
+        let both = async { (slots.clone().acquire_owned().await, listening.slots.clone().acquire_owned().await) };
+        let slots = tokio::select! {
             () = draining(&mut stopping) => return,
-            slot = listening.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
+            (here, all) = both => [here, all].map(|slot| slot.expect("the semaphore is never closed")),
         };
         let accepted = tokio::select! {
             () = draining(&mut stage) => return,
@@ -248,7 +258,7 @@ pub(crate) async fn accept<H: Handler>(
         match accepted {
             Ok((stream, address)) => {
                 let (listening, stage, alive) = (listening.clone(), stage.clone(), alive.clone());
-                tokio::spawn(connection(stream, address, listening, stage, Held { _slot: slot, _alive: alive }));
+                tokio::spawn(connection(stream, address, listening, stage, Held { _slots: slots, _alive: alive }));
             }
             // The client left before we came: nothing of ours is wrong.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -262,7 +272,7 @@ pub(crate) async fn accept<H: Handler>(
 
 /// What every connection holds until it ends.
 struct Held {
-    _slot: OwnedSemaphorePermit,
+    _slots: [OwnedSemaphorePermit; 2],
     _alive: mpsc::Sender<()>,
 }
 
@@ -274,8 +284,7 @@ async fn connection<H: Handler>(
     held: Held,
 ) {
     let Ok(local) = stream.local_addr() else { return };
-    static CONNECTIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let connection = ConnectionId(CONNECTIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let connection = ConnectionId::next();
     let peer = |secure, protocol| Peer { address, local, secure, protocol, connection, push: false };
     let time_max = listening.limits.header_time_max;
     let fail = |why: &dyn std::fmt::Display| {
@@ -315,7 +324,8 @@ async fn connection<H: Handler>(
     };
     match protocol {
         Protocol::Http1 => http1::serve(io, peer(false, protocol), &listening, stage, held).await,
-        Protocol::Http2 => http2::serve(io, peer(false, protocol), &listening, stage).await,
+        // HTTP/3 is not spoken over TCP.
+        Protocol::Http2 | Protocol::Http3 => http2::serve(io, peer(false, protocol), &listening, stage).await,
     }
 }
 

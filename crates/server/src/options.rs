@@ -12,6 +12,8 @@ pub struct Options {
     pub admin_token: Option<String>,
     /// With it the public listener speaks TLS (ALPN `h2`, `http/1.1`) and nothing else.
     pub tls: Option<TlsFiles>,
+    /// HTTP/3 as well, on UDP at the addresses of the public listener. Only with `tls`.
+    pub http3: bool,
     /// What URIs in the directory begin with, `https://alto.example.net`; `None` builds them from each request.
     pub public_url: Option<String>,
     /// Whose data is served: text and a link for each, at the end of the page for browsers.
@@ -34,6 +36,7 @@ impl Default for Options {
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 6672))),
             admin_token: None,
             tls: None,
+            http3: true,
             public_url: None,
             credits: Vec::new(),
             websocket_origins: Vec::new(),

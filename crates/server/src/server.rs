@@ -3,9 +3,10 @@
 //! One thread for each core serves the public; one more serves operators and looks after the certificate, so that both work
 //! while the others are busy.
 use crate::{
-    Error, Options, SourceReport,
+    Error, Limits, Options, SourceReport,
     access::Settings,
     admin::{Admin, Metrics},
+    files::{self, Files},
     listen::{self, Handler, Listening, Stage, budget::Budget, tls::Certificates},
     services::Public,
     transports::Transports,
@@ -15,7 +16,7 @@ use history::Publisher;
 use std::{future::Future, net::SocketAddr, sync::Arc, thread, time::Instant};
 use tokio::{
     net::TcpListener,
-    runtime,
+    runtime::{self, Runtime},
     sync::{Semaphore, mpsc, watch},
 };
 
@@ -25,6 +26,8 @@ pub struct Server {
     workers: usize,
     public: Vec<std::net::TcpListener>,
     public_addresses: Vec<SocketAddr>,
+    /// For HTTP/3; none without a certificate.
+    quic: Vec<std::net::UdpSocket>,
     public_listening: Arc<Listening<Public>>,
     admin: Option<(std::net::TcpListener, SocketAddr)>,
     admin_listening: Arc<Listening<Admin>>,
@@ -57,6 +60,13 @@ impl Server {
         let (public, public_addresses): (Vec<_>, Vec<_>) =
             options.public.iter().map(|address| bind("public", *address)).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         let admin = options.admin.map(|address| bind("admin", address)).transpose()?;
+        // The same ports: an `Alt-Svc` that names another is easily lost in front of a firewall.
+        let quic = match &certificates {
+            Some(_) if options.http3 => {
+                public_addresses.iter().map(|address| listen::http3::bind(*address)).collect::<Result<Vec<_>, _>>()?
+            }
+            _ => Vec::new(),
+        };
 
         let workers = options.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
         let metrics = Arc::new(Metrics::new(workers));
@@ -66,8 +76,15 @@ impl Server {
         });
         let views = Views::new(publisher.clone());
         let transports = Transports::new(publisher.clone(), limits, &options.queries, options.websocket_origins.clone());
-        let public_handler =
-            Public::new(views, settings.clone(), metrics.clone(), limits.clone(), options.queries.clone(), transports.clone());
+        let public_handler = Public::new(
+            views,
+            settings.clone(),
+            metrics.clone(),
+            limits.clone(),
+            options.queries.clone(),
+            transports.clone(),
+            !quic.is_empty(),
+        );
         let budget = public_handler.queries.budget.clone();
         let public_listening = Arc::new(Listening {
             handler: Arc::new(public_handler),
@@ -103,7 +120,7 @@ impl Server {
             metrics: None,
         });
         let handle = Handle { started_with: Arc::new(options.clone()), settings, certificates };
-        Ok(Self { options, workers, public, public_addresses, public_listening, admin, admin_listening, handle })
+        Ok(Self { options, workers, public, public_addresses, quic, public_listening, admin, admin_listening, handle })
     }
 
     /// Where the public listener is, with the ports the system chose.
@@ -127,19 +144,40 @@ impl Server {
         let transports = self.public_listening.handler.transports.clone();
         let (stage, watched) = watch::channel(Stage::Running);
         let (done, mut all_done) = mpsc::channel::<()>(1);
-        for worker in 0..self.workers {
-            let listeners: Vec<_> =
-                self.public.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>().map_err(Error::Thread)?;
-            let accepting = Accepting { listeners, listening: self.public_listening.clone() };
-            spawn(format!("public-{worker}"), worker, accepting, None, &watched, &done)?;
+        let files = Files::plan(self.options.limits.connections_max);
+        let (public, admin): (Vec<_>, Vec<_>) = (self.public, self.admin.map(|(listener, _)| listener).into_iter().collect());
+        let (public, admin) = (Arc::new(public), Arc::new(admin));
+        if let Some(certificates) = &self.handle.certificates
+            && !self.quic.is_empty()
+        {
+            spawn_quic(self.quic, certificates.for_quic(), &self.public_listening, &watched, &done)?;
         }
-        // The clones are enough: when the workers stop to accept, the port is free for a successor.
-        drop(self.public);
-        let admin = self.admin.map(|(listener, _)| listener).into_iter().collect();
-        let accepting = Accepting { listeners: admin, listening: self.admin_listening };
-        let certificates = self.handle.certificates.clone().zip(self.options.tls.as_ref().map(|files| files.check_interval));
-        spawn("admin".into(), 0, accepting, certificates, &watched, &done)?;
-        drop((done, watched));
+        // All of them before any thread has a table of its own: whoever wakes a task in another thread writes to that thread's runtime.
+        let runtimes = (0..=self.workers).map(|_| runtime(&self.options.limits)).collect::<Result<Vec<_>, _>>()?;
+        for (worker, runtime) in runtimes.into_iter().enumerate() {
+            if worker < self.workers {
+                let accepting = Accepting {
+                    listeners: public.clone(),
+                    others: admin.clone(),
+                    listening: self.public_listening.clone(),
+                    connections_max: files.connections_max,
+                    own_table: files.own_tables,
+                };
+                spawn(format!("public-{worker}"), worker, runtime, accepting, None, &watched, &done)?;
+            } else {
+                let accepting = Accepting {
+                    listeners: admin.clone(),
+                    others: Arc::default(),
+                    listening: self.admin_listening.clone(),
+                    connections_max: self.options.limits.admin_connections_max.max(1),
+                    own_table: false,
+                };
+                let certificates = self.handle.certificates.clone().zip(self.options.tls.as_ref().map(|files| files.check_interval));
+                spawn("admin".into(), 0, runtime, accepting, certificates, &watched, &done)?;
+            }
+        }
+        // The threads have listeners of their own: when they stop to accept, the port is free for a successor.
+        drop((public, admin, done, watched));
 
         shutdown.await;
         tracing::info!("stopping: no more connections are accepted, what is in flight may finish");
@@ -153,33 +191,56 @@ impl Server {
 }
 
 struct Accepting<H> {
-    listeners: Vec<std::net::TcpListener>,
+    /// To be copied by the thread, and given back.
+    listeners: Arc<Vec<std::net::TcpListener>>,
+    /// Those that other threads accept from.
+    others: Arc<Vec<std::net::TcpListener>>,
     listening: Arc<Listening<H>>,
+    /// Of this thread; the bound of all together is in `listening`.
+    connections_max: usize,
+    /// Whether it has a table of open files of its own.
+    own_table: bool,
 }
 
-/// Starts a thread that accepts until it is told to stop and ends when its connections have, or their time is up.
+/// Of one thread.
+fn runtime(limits: &Limits) -> Result<Runtime, Error> {
+    let mut builder = runtime::Builder::new_current_thread();
+    // Queries and codings; more of them would only take the cores from each other.
+    builder.enable_all().max_blocking_threads(limits.queries_at_once.max(1) + 2);
+    builder.build().map_err(Error::Thread)
+}
+
+/// Starts a thread that accepts until it is told to stop and ends when its connections have, or their time is up. When this returns the thread
+/// has all it needs.
 fn spawn<H: Handler>(
     name: String,
     worker: usize,
+    runtime: Runtime,
     accepting: Accepting<H>,
     certificates: Option<(Arc<Certificates>, std::time::Duration)>,
     stage: &watch::Receiver<Stage>,
     done: &mpsc::Sender<()>,
 ) -> Result<(), Error> {
-    let Accepting { listeners, listening } = accepting;
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        // Queries and codings; more of them would only take the cores from each other.
-        .max_blocking_threads(listening.limits.queries_at_once.max(1) + 2)
-        .build()
-        .map_err(Error::Thread)?;
+    let Accepting { listeners: given, others, listening, connections_max, own_table } = accepting;
+    let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+    let prepare = move || {
+        let own_table = own_table && files::take_table();
+        let listeners = given.iter().map(std::net::TcpListener::try_clone).collect::<Result<Vec<_>, _>>()?;
+        if own_table {
+            files::close_here(given.iter().chain(others.iter()));
+        }
+        // Given back before anybody goes on: they are closed where they were opened.
+        drop((given, others));
+        Ok(listeners)
+    };
     let (mut stage, done) = (stage.clone(), done.clone());
-    let serve = async move {
+    let serve = async move |listeners: Vec<std::net::TcpListener>| {
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
+        let slots = Arc::new(Semaphore::new(connections_max));
         for listener in listeners {
             match TcpListener::from_std(listener) {
                 Ok(listener) => {
-                    tokio::spawn(listen::accept(listener, listening.clone(), stage.clone(), alive.clone()));
+                    tokio::spawn(listen::accept(listener, listening.clone(), slots.clone(), stage.clone(), alive.clone()));
                 }
                 Err(error) => tracing::error!(%error, "cannot wait for connections"),
             }
@@ -203,12 +264,53 @@ fn spawn<H: Handler>(
     };
     let work = move || {
         listen::become_worker(worker);
-        runtime.block_on(serve);
+        let listeners = match prepare() {
+            Ok(listeners) => {
+                let _ = ready.send(Ok(()));
+                listeners
+            }
+            Err(error) => return drop(ready.send(Err(error))),
+        };
+        runtime.block_on(serve(listeners));
         // Computations that nobody waits for any more are not waited for either.
         runtime.shutdown_background();
         drop(done);
     };
     thread::Builder::new().name(name).spawn(work).map_err(Error::Thread)?;
+    is_ready.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into())).map_err(Error::Thread)
+}
+
+/// Starts the thread of HTTP/3.
+fn spawn_quic(
+    sockets: Vec<std::net::UdpSocket>,
+    tls: rustls::ServerConfig,
+    listening: &Arc<Listening<Public>>,
+    stage: &watch::Receiver<Stage>,
+    done: &mpsc::Sender<()>,
+) -> Result<(), Error> {
+    let runtime = runtime(&listening.limits)?;
+    let (mut stage, done, listening) = (stage.clone(), done.clone(), listening.clone());
+    let drain_time_max = listening.limits.drain_time_max;
+    let serve = async move {
+        let (alive, mut all_gone) = mpsc::channel::<()>(1);
+        for socket in sockets {
+            tokio::spawn(listen::http3::serve(socket, tls.clone(), listening.clone(), stage.clone(), alive.clone()));
+        }
+        drop((alive, listening));
+        listen::draining(&mut stage).await;
+        listen::end_live_answers();
+        tokio::select! {
+            _ = all_gone.recv() => {}
+            () = tokio::time::sleep(drain_time_max) => tracing::warn!("HTTP/3 connections did not end in time; they are closed"),
+            () = async { while stage.changed().await.is_ok() {} } => {}
+        }
+    };
+    let work = move || {
+        runtime.block_on(serve);
+        runtime.shutdown_background();
+        drop(done);
+    };
+    thread::Builder::new().name("public-h3".into()).spawn(work).map_err(Error::Thread)?;
     Ok(())
 }
 
@@ -227,6 +329,7 @@ impl Handle {
             ("public", old.public == options.public),
             ("admin", old.admin == options.admin),
             ("tls", old.tls.is_some() == options.tls.is_some()),
+            ("http3", old.http3 == options.http3),
             ("workers", old.workers == options.workers),
             ("limits", old.limits == options.limits),
             ("queries", old.queries == options.queries),

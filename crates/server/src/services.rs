@@ -6,7 +6,7 @@ mod updates;
 
 use crate::{
     access::Settings,
-    admin::{Label, Metrics},
+    admin::{Label, Metrics, Protocol},
     listen::{self, Answer, Handler, Peer, Refusal, Reply, Step},
     options::Limits,
     reply,
@@ -19,12 +19,12 @@ use http::{
     HeaderValue, Method, StatusCode, Version,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-        ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, HOST,
+        ACCESS_CONTROL_REQUEST_METHOD, ALLOW, ALT_SVC, CACHE_CONTROL, HOST,
     },
     request::Parts,
 };
 use percent_encoding::percent_decode_str;
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 use updates::Updates;
 
 /// Media type of the page for browsers.
@@ -43,6 +43,8 @@ pub(crate) struct Public {
     pub(crate) limits: Limits,
     pub(crate) queries: query::Queries,
     pub(crate) transports: Arc<Transports>,
+    /// Whether HTTP/3 is spoken where TLS is.
+    pub(crate) http3: bool,
 }
 
 impl Public {
@@ -53,9 +55,10 @@ impl Public {
         limits: Limits,
         queries: maps::guidance::Limits,
         transports: Arc<Transports>,
+        http3: bool,
     ) -> Self {
         let queries = query::Queries::new(queries, &limits);
-        Self { views, settings, metrics, limits, queries, transports }
+        Self { views, settings, metrics, limits, queries, transports, http3 }
     }
 }
 
@@ -178,11 +181,27 @@ impl Public {
         }
     }
 
+    /// That HTTP/3 is spoken at the same port (RFC 7838, RFC 9114 section 3.1.1).
+    fn alt_svc(&self, port: u16) -> HeaderValue {
+        thread_local! {
+            static MADE: RefCell<(u16, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static("clear"))) };
+        }
+        MADE.with_borrow_mut(|(of, value)| {
+            if *of != port {
+                (*of, *value) = (port, HeaderValue::try_from(format!("h3=\":{port}\"; ma=86400")).expect("this is ASCII"));
+            }
+            value.clone()
+        })
+    }
+
     /// What every answer of the public listener has in common.
     fn settle(&self, label: Label<'_>, method: &Method, path: &str, peer: &Peer, request_bytes: usize, reply: &mut Reply) {
         // Representations have it already.
         if !reply.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             reply::allow_origins(reply.headers_mut());
+        }
+        if self.http3 && peer.secure && peer.protocol != Protocol::Http3 {
+            reply.headers_mut().insert(ALT_SVC, self.alt_svc(peer.local.port()));
         }
         if method == Method::HEAD && !reply.body().is_empty() {
             // `content-length` stays: it is what GET would have sent.

@@ -70,6 +70,7 @@ pub(crate) struct Metrics {
     shards: Vec<Mutex<HashMap<Box<str>, Tallies>>>,
     http1: AtomicI64,
     http2: AtomicI64,
+    http3: AtomicI64,
     connections: AtomicU64,
     commits: AtomicU64,
     versions: AtomicU64,
@@ -80,6 +81,7 @@ pub(crate) struct Metrics {
 pub(crate) enum Protocol {
     Http1,
     Http2,
+    Http3,
 }
 
 impl Protocol {
@@ -88,6 +90,7 @@ impl Protocol {
         match self {
             Self::Http1 => "http/1.1",
             Self::Http2 => "h2",
+            Self::Http3 => "h3",
         }
     }
 }
@@ -101,6 +104,7 @@ impl Metrics {
             shards,
             http1: zero(),
             http2: zero(),
+            http3: zero(),
             connections: AtomicU64::default(),
             commits: AtomicU64::default(),
             versions: AtomicU64::default(),
@@ -142,13 +146,14 @@ impl Metrics {
 
     /// Open connections by protocol.
     pub(crate) fn clients(&self) -> serde_json::Value {
-        serde_json::json!({ "http1": self.http1.load(Ordering::Relaxed), "http2": self.http2.load(Ordering::Relaxed) })
+        serde_json::json!({ "http1": self.http1.load(Ordering::Relaxed), "http2": self.http2.load(Ordering::Relaxed), "http3": self.http3.load(Ordering::Relaxed) })
     }
 
     fn open(&self, protocol: Protocol) -> &AtomicI64 {
         match protocol {
             Protocol::Http1 => &self.http1,
             Protocol::Http2 => &self.http2,
+            Protocol::Http3 => &self.http3,
         }
     }
 
@@ -189,6 +194,7 @@ impl Metrics {
         text.family("alto_connections", "gauge", "Open connections of the public listener.");
         text.sample("alto_connections", &[("protocol", "http1")], self.http1.load(Ordering::Relaxed) as f64);
         text.sample("alto_connections", &[("protocol", "http2")], self.http2.load(Ordering::Relaxed) as f64);
+        text.sample("alto_connections", &[("protocol", "http3")], self.http3.load(Ordering::Relaxed) as f64);
         text.one(
             "alto_connections_total",
             "counter",

@@ -75,6 +75,20 @@ impl Certificates {
         Arc::new(config).into()
     }
 
+    /// The same for QUIC, which is TLS 1.3 (RFC 9001). Nothing is answered in 0-RTT: what was sent there may be sent again by others.
+    pub(crate) fn for_quic(self: &Arc<Self>) -> ServerConfig {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("ring has the suites of TLS 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(self.clone());
+        config.alpn_protocols = vec![b"h3".to_vec()];
+        if let Ok(ticketer) = ring::Ticketer::new() {
+            config.ticketer = ticketer;
+        }
+        config
+    }
+
     /// Looks at the files, reads them if they changed.
     pub(crate) fn check(&self) {
         let changed = {

@@ -6,6 +6,7 @@
 mod admin;
 mod http1;
 mod http2;
+mod http3;
 mod live;
 mod push;
 mod raw;

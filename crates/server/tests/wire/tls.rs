@@ -17,18 +17,18 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// A self-signed certificate in files.
-fn certificate(folder: &Path) -> CertificateDer<'static> {
+pub fn certificate(folder: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(vec!["alto.example.com".to_owned()]).unwrap();
     fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     made.cert.der().clone()
 }
 
-fn files(folder: &Path) -> TlsFiles {
+pub fn files(folder: &Path) -> TlsFiles {
     TlsFiles { check_interval: Duration::from_millis(5), ..TlsFiles::new(folder.join("cert.pem"), folder.join("key.pem")) }
 }
 
-async fn connect(address: SocketAddr, trusted: &[&CertificateDer<'static>], alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
+pub async fn connect(address: SocketAddr, trusted: &[&CertificateDer<'static>], alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
         roots.add((*certificate).clone()).unwrap();
