@@ -36,6 +36,7 @@ enum Command {
     Publish(commands::publish::Args),
     Watch(commands::watch::Args),
     Config(commands::config::Args),
+    DevCert(commands::dev_cert::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,9 +53,11 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
-    if let Command::Config(args) = command {
-        return commands::config::run(args);
-    }
+    let command = match command {
+        Command::Config(args) => return commands::config::run(args),
+        Command::DevCert(args) => return commands::dev_cert::run(args),
+        command => command,
+    };
     // The server brings its own threads; commands are one conversation.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
@@ -66,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Publish(args) => commands::publish::run(args).await,
             Command::Watch(args) => commands::watch::run(args).await,
             Command::Config(args) => commands::config::run(args),
+            Command::DevCert(args) => commands::dev_cert::run(args),
         }
     });
     // Whoever interrupts a start does not wait for files that are still being read.
