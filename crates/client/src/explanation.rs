@@ -30,8 +30,11 @@ pub struct Explanation {
     pub source: String,
     /// PID of the destination.
     pub destination: String,
-    /// The cost; `None` is no cost.
+    /// The cost as computed, or as published in a document; `None` is no cost.
     pub total: Option<f64>,
+    /// The cost that is served, where damping keeps another than `total`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<f64>,
     /// The cost before the rules of the policy.
     pub before_rules: Option<f64>,
     /// What it rests on; more than one when a cost is put together, as a round trip of two ways.

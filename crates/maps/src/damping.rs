@@ -252,7 +252,9 @@ mod tests {
 
     #[test]
     fn steps_and_hysteresis() {
-        let cases: [(f64, f64, &[(f64, f64)]); 4] = [
+        /// Computed and served, in turn.
+        type Costs<'a> = &'a [(f64, f64)];
+        let cases: [(f64, f64, Costs<'_>); 4] = [
             // step, hysteresis, then computed and served costs in turn
             (10.0, 0.0, &[(14.0, 10.0), (15.1, 20.0), (14.9, 10.0), (15.0, 10.0)]),
             (10.0, 0.5, &[(14.0, 10.0), (15.1, 10.0), (20.0, 10.0), (20.1, 20.0), (10.0, 20.0), (9.9, 10.0)]),

@@ -2,7 +2,7 @@
 //! applied, and how old and how sound the sources are.
 //!
 //! Units: the metric's own ([`crate::costs`]), named in `unit`; times are seconds since 1970 (UTC). Invariants: the legs and the
-//! rules, followed in order, lead to `total`, and `total` is the cost in the cost table.
+//! rules, followed in order, lead to `total`, and `total` is the cost in the cost table, or where that is damped `served` is.
 use crate::{
     Error,
     compute::Computed,
@@ -26,8 +26,11 @@ pub struct Explanation {
     pub source: Pid,
     /// To.
     pub destination: Pid,
-    /// The cost as published; `None` is no cost.
+    /// The cost as computed, or as published in a document; `None` is no cost.
     pub total: Option<f64>,
+    /// The cost that is served, where damping keeps another than `total` ([`crate::damping`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<f64>,
     /// The cost before rules.
     pub before_rules: Option<f64>,
     /// What it rests on: one leg, or for a `delay-rt` that was not measured itself the ways there and back.
@@ -123,6 +126,7 @@ impl Explanation {
             source: source.clone(),
             destination: destination.clone(),
             total,
+            served: None,
             before_rules: total,
             legs: Vec::new(),
             rules: Vec::new(),

@@ -213,7 +213,12 @@ fn print(
             }
         };
         explain::print(out, paint, explanation, source, &name(destination), now)?;
-        if explanation.total != ranking.ranked.get(at).map(|one| one.cost) && ranking.cost_type.mode == Mode::Numerical {
+        if let (Some(served), Mode::Numerical) = (explanation.served, ranking.cost_type.mode) {
+            writeln!(out, "served is {served}: the server keeps small changes of this metric to itself")?;
+        }
+        if explanation.served.or(explanation.total) != ranking.ranked.get(at).map(|one| one.cost)
+            && ranking.cost_type.mode == Mode::Numerical
+        {
             writeln!(out, "{}", paint.yellow("the maps changed between the ranking and this explanation"))?;
         }
     }

@@ -48,8 +48,12 @@ impl Guidance {
         });
         let explained = computed.and_then(|computed| computed.explain(metric, from, to).ok());
         let published = explained.is_none();
-        let cost =
-            explained.unwrap_or_else(|| explain::Explanation::new(metric, from, to, costs.view.table.get(from.as_str(), to.as_str())));
+        let served = costs.view.table.get(from.as_str(), to.as_str());
+        let cost = match explained {
+            Some(cost) if cost.total == served => cost,
+            Some(cost) => explain::Explanation { served, ..cost },
+            None => explain::Explanation::new(metric, from, to, served),
+        };
         Ok(Explanation {
             source_endpoint: source.to_string(),
             source_prefix: source_prefix.to_string(),

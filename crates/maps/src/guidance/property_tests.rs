@@ -4,6 +4,7 @@ use super::{
     *,
 };
 use crate::costs::prefers_high;
+use alto::patch::Kind;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -174,5 +175,45 @@ proptest! {
         };
         let got = answer(&guidance(&tables), "endpoint-cost", &body);
         prop_assert_eq!(&got["endpoint-cost-map"], &ask.expected(&tables, &known(sources), &known(destinations)), "{}", body);
+    }
+
+    /// The change of a resource leads from the document of one version to that of the next (RFC 7396, RFC 6902); prefixes move, PIDs
+    /// come and go, costs change.
+    #[test]
+    fn changes_lead_from_document_to_document(
+        old in tables(),
+        changes in prop::collection::vec((0..2_usize, 0..25_usize, prop::option::of(0..12_u16)), 0..40),
+        places in prop::collection::vec(0..6_usize, 10),
+    ) {
+        let mut new = old;
+        changes.into_iter().for_each(|(metric, place, cost)| new[metric][place] = cost);
+        let versions = [(old, &places[..5]), (new, &places[5..])].map(|(tables, places)| {
+            // Place 5: this prefix is in no PID.
+            let prefixes = ["10.0.0.0/16", "10.1.0.0/16", "2001:db8::/32", "10.3.0.0/16", "private"];
+            let of = |pid: usize| -> Vec<&str> { (0..5).filter(|prefix| places[*prefix] == pid).map(|prefix| prefixes[prefix]).collect() };
+            let groups: Vec<(&str, Vec<&str>)> =
+                (0..5).map(|pid| (PIDS[pid], of(pid))).filter(|(_, prefixes)| !prefixes.is_empty() || places[0] == 0).collect();
+            let groups: Vec<(&str, &[&str])> = groups.iter().map(|(pid, prefixes)| (*pid, &prefixes[..])).collect();
+            let pids: Vec<&str> = groups.iter().map(|(pid, _)| *pid).collect();
+            let at = |pid: &str| PIDS.iter().position(|known| *known == pid).unwrap();
+            let table = |metric: usize| {
+                let cost = |from: &&str, to: &&str| tables[metric][at(from) * 5 + at(to)].map_or(f64::NAN, f64::from);
+                let values: Vec<f64> = pids.iter().flat_map(|from| pids.iter().map(move |to| cost(from, to))).collect();
+                costs(Some("m"), CostType::numerical(METRICS[metric].parse().unwrap()), &pids, &pids, &values)
+            };
+            Guidance::compose(&inputs([("m", network(&groups)), ("r", table(0)), ("w", table(1))]), None).unwrap()
+        });
+        let [old, new] = &versions;
+        for (before, after) in old.resources().flat_map(|old| new.resources().map(move |new| (old, new))).filter(|(old, new)| old.id() == new.id()) {
+            let (from, to) = (before.render().body, after.render().body);
+            let patches = diff(before, after);
+            prop_assert!(patches.merge.is_some(), "maps have no null");
+            for (kind, patch) in [(Kind::Merge, patches.merge), (Kind::Json, patches.json)] {
+                let Some(patch) = patch else { continue };
+                let got = alto::patch::apply(kind, &from, &patch, &alto::Limits::default()).unwrap();
+                let value = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap();
+                prop_assert_eq!(value(&got), value(&to), "{:?} {}", kind, String::from_utf8_lossy(&patch));
+            }
+        }
     }
 }
