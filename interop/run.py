@@ -1,6 +1,6 @@
 """The interop suite: `cargo xtask interop` builds the program and runs this with it.
 
-Usage: run.py PROGRAM NODE_MODULES [WSTEST]. Ends with a line "N passed, N failed" and status 0 when nothing failed.
+Usage: run.py PROGRAM NODE_MODULES [WSTEST ECHO]. Ends with a line "N passed, N failed" and status 0 when nothing failed.
 """
 import pathlib
 import shutil
@@ -17,7 +17,8 @@ BODY_BYTES_MAX = 1 << 20
 
 
 def main():
-    program, node_modules, wstest, report = sys.argv[1], sys.argv[2], next(iter(sys.argv[3:]), None), Report()
+    program, node_modules, report = sys.argv[1], sys.argv[2], Report()
+    wstest, echo = sys.argv[3:5] or (None, None)
     maps = pathlib.Path(__file__).parent / "maps"
     with tempfile.TemporaryDirectory(prefix="altocast-interop-") as scratch:
         scratch = pathlib.Path(scratch)
@@ -42,7 +43,7 @@ def main():
             websocket.run(report, live)
             h2push.run(report, live, node_modules)
             browser.run(report, live, node_modules)
-            autobahn.run(report, live, scratch, wstest)
+            autobahn.run(report, live, scratch, wstest, echo)
             proxies.run(report, live, scratch, program)
             patches.puts(report, live)
             with report.check("SIGTERM ends a server whose clients were many, with status 0"):

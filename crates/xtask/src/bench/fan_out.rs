@@ -122,7 +122,7 @@ fn of_peer(scratch: &Path, case: &Case, clients: usize, rounds: usize) -> Result
 }
 
 fn of_ours(program: &Path, scratch: &Path, case: &Case, clients: usize, rounds: usize) -> Result<Series> {
-    let mut ours = Ours::start(program, scratch)?;
+    let mut ours = Ours::start(program, scratch, clients)?;
     let script = ours.script(&case.protocol)?;
     let pid = ours.server.pid();
     let bytes = case.message_bytes;
@@ -201,7 +201,7 @@ fn case_rows(name: &str, case: &Case, ours: &Series, theirs: Option<&(&str, Seri
 
 /// What clients that never read cost the server, beyond their sockets.
 fn stalled(program: &Path, scratch: &Path, clients: usize) -> Result<Row> {
-    let mut ours = Ours::start(program, scratch)?;
+    let mut ours = Ours::start(program, scratch, clients)?;
     let script = Script { reading: Reading::Stalled, ..ours.script(&Protocol::Sse)? };
     let pid = ours.server.pid();
     let crowd = Crowd::gather(&script, clients)?;
@@ -223,7 +223,7 @@ fn stalled(program: &Path, scratch: &Path, clients: usize) -> Result<Row> {
     let full = usage::resident_bytes(pid);
     drop(crowd);
     // The same changes without clients: what the history alone grew by.
-    let mut ours = Ours::start(program, scratch)?;
+    let mut ours = Ours::start(program, scratch, clients)?;
     std::thread::sleep(Duration::from_secs(2));
     let before = usage::resident_bytes(ours.server.pid());
     for _ in 0..20 {

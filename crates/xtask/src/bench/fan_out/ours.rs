@@ -26,8 +26,8 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Starts it on a folder with the two maps.
-    pub fn start(program: &Path, scratch: &Path) -> Result<Self> {
+    /// Starts it on a folder with the two maps, for so many clients.
+    pub fn start(program: &Path, scratch: &Path, clients: usize) -> Result<Self> {
         let folder = scratch.join("fan-out-maps");
         fs::create_dir_all(&folder)?;
         maps::write_network(&folder, "fan", PIDS)?;
@@ -35,8 +35,10 @@ impl Ours {
         let folder = folder.to_str().context("the target folder's name is not UTF-8")?;
         // In memory: what is measured is the fan-out; the log on disk has rows of its own.
         let arguments = ["--maps", folder, "--in-memory"];
-        let limits = [("ALTOCAST_SERVER_CONNECTIONS_MAX", "100000")];
-        let (server, _) = servers::altocast_with(program, &arguments, &limits, &format!("/resources/{RESOURCE}"))?;
+        // The default is enough for 16,384.
+        let limits = [("ALTOCAST_SERVER_CONNECTIONS_MAX", "40000")];
+        let limits = if clients < 16_000 { &limits[1..] } else { &limits[..] };
+        let (server, _) = servers::altocast_with(program, &arguments, limits, &format!("/resources/{RESOURCE}"))?;
         let directory = request(server.http1, "GET", "/directory", &[], b"")?;
         let directory = serde_json::from_slice(&directory.body).context("directory")?;
         Ok(Self { server, directory, round: 0 })

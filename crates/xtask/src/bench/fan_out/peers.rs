@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -95,7 +95,9 @@ pub fn mosquitto(scratch: &Path) -> Result<Server> {
     let folder = scratch.join("mosquitto");
     fs::create_dir_all(&folder)?;
     // The listener without WebSocket is there because 2.0.11 does not start without one.
-    let (address, other) = (servers::free()?, servers::free()?);
+    // It binds its WebSocket port on all addresses: a port below those that the clients of a crowd took for themselves on theirs.
+    let port = (21_000..32_000).find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()).context("no port is free")?;
+    let (address, other) = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), servers::free()?);
     let root = if servers::is_root() { "user root\n" } else { "" };
     let configuration = format!(
         "{root}persistence false\nmax_queued_messages 0\nmax_inflight_messages 0\nallow_anonymous true\nlog_dest stderr\nlog_type error\nlistener {} 127.0.0.1\nlistener {}\nprotocol websockets\n",
