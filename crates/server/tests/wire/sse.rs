@@ -82,7 +82,7 @@ pub fn post(path: &str, body: &str) -> Vec<u8> {
     format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {PARAMS}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
 }
 
-fn costs(cost: u32) -> Change {
+pub fn costs(cost: u32) -> Change {
     let map = json!({
         "meta": {
             "dependent-vtags": [{"resource-id": "my-default-network-map", "tag": "1"}],
@@ -93,11 +93,11 @@ fn costs(cost: u32) -> Change {
     put("cost-map", map.to_string().as_bytes())
 }
 
-fn publish(served: &Served, changes: Vec<Change>) {
+pub fn publish(served: &Served, changes: Vec<Change>) {
     served.publisher.apply(changes, SystemTime::now(), true).unwrap();
 }
 
-fn serving(limits: Limits) -> Served {
+pub fn serving(limits: Limits) -> Served {
     Served::new(Options { limits, ..options() })
 }
 

@@ -24,9 +24,10 @@ use tokio::{
 pub async fn serve_websocket_echo(listener: std::net::TcpListener, limits: Limits) -> Result<(), Error> {
     listener.set_nonblocking(true).map_err(Error::Thread)?;
     let listener = TcpListener::from_std(listener).map_err(Error::Thread)?;
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
     let listening = Arc::new(Listening {
         handler: Arc::new(Echo),
-        slots: Arc::new(Semaphore::new(limits.connections_max)),
+        slots: slots.clone(),
         budget: Budget::new(limits.client_bytes_max),
         limits,
         tls: None,
@@ -35,7 +36,7 @@ pub async fn serve_websocket_echo(listener: std::net::TcpListener, limits: Limit
     });
     let (_running, stage) = watch::channel(Stage::Running);
     let (alive, _ended) = mpsc::channel(1);
-    listen::accept(listener, listening, stage, alive).await;
+    listen::accept(listener, listening, slots, stage, alive).await;
     Ok(())
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 /// RFC 6455 section 7.4.1.
 pub(crate) mod code {
-    pub(crate) const NORMAL: u16 = 1000;
     pub(crate) const GOING_AWAY: u16 = 1001;
     pub(crate) const PROTOCOL: u16 = 1002;
     pub(crate) const NOT_UTF8: u16 = 1007;
