@@ -62,6 +62,15 @@ impl Client {
         Ok(Self { server, transport: Transport::new(options.clone()), options, cache: Mutex::default(), catalog: Mutex::default() })
     }
 
+    /// A client in a simulation.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn within(options: Options, network: Arc<dyn crate::simulation::Network>) -> Result<Self, Error> {
+        let mut client = Self::new(options)?;
+        client.transport.network = Some(network);
+        Ok(client)
+    }
+
     /// What the server offers; asked once and kept until [`Client::refresh`].
     pub async fn catalog(&self) -> Result<Arc<Catalog>, Error> {
         let kept = self.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -81,7 +81,7 @@ pub(crate) struct Streamed {
 }
 
 /// A connection, TLS done where the origin wants it.
-pub(crate) trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static {}
+pub trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static> Io for T {}
 
 /// Owns the connections.
@@ -90,6 +90,8 @@ pub(crate) struct Transport {
     options: Arc<Options>,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     idle: Mutex<HashMap<Origin, Idle>>,
+    #[cfg(feature = "simulation")]
+    pub(crate) network: Option<Arc<dyn crate::simulation::Network>>,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +108,13 @@ enum Sender {
 
 impl Transport {
     pub fn new(options: Arc<Options>) -> Self {
-        Self { options, tls: OnceLock::new(), idle: Mutex::default() }
+        Self {
+            options,
+            tls: OnceLock::new(),
+            idle: Mutex::default(),
+            #[cfg(feature = "simulation")]
+            network: None,
+        }
     }
 
     /// Sends and follows redirects. Errors: `Connect`, `Tls`, `Timeout`, `Broken`, `Limit`, `BadAnswer` (coding, redirect).
@@ -245,6 +253,10 @@ impl Transport {
 
     async fn open_patiently(&self, origin: &Origin, protocol: Protocol) -> Result<(Box<dyn Io>, Option<Vec<u8>>), Error> {
         let no_connection = |source| Error::Connect { origin: origin.to_string(), source };
+        #[cfg(feature = "simulation")]
+        if let Some(network) = &self.network {
+            return Ok((network.connect().await.map_err(no_connection)?, None));
+        }
         let tcp = TcpStream::connect((&*origin.host, origin.port)).await.map_err(no_connection)?;
         tcp.set_nodelay(true).map_err(no_connection)?;
         if !origin.tls {

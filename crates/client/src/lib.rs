@@ -24,6 +24,9 @@ mod http;
 mod options;
 mod rank;
 pub mod replica;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod tls;
 mod transports;
 mod uri;

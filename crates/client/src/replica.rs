@@ -105,14 +105,19 @@ const NOTICES_MAX: usize = 64;
 impl Replica {
     /// Begins to follow. Reads the directory; whatever fails after that is tried again. Errors: those of [`Client::catalog`], `NotOffered`.
     pub async fn open(client: Arc<Client>, options: Options) -> Result<Self, Error> {
+        // A hasher of the standard library starts from the system's randomness.
+        Self::open_seeded(client, options, RandomState::new().hash_one(0)).await
+    }
+
+    /// The same, spread in time by a seed.
+    #[doc(hidden)]
+    pub async fn open_seeded(client: Arc<Client>, options: Options, seed: u64) -> Result<Self, Error> {
         let catalog = client.catalog().await?;
         let followed = followed(&catalog, &options.resources)?;
         let limits = client.options().limits.clone();
         let vias = options.via.map_or(Via::ALL.to_vec(), |via| vec![via]);
         let wanted = options.resources.len();
-        // A hasher of the standard library starts from the system's randomness.
-        let seed = RandomState::new().hash_one(wanted);
-        let core = Core::new(Instant::now(), followed.clone(), vias, limits.clone(), seed);
+        let core = Core::new(now(), followed.clone(), vias, limits.clone(), seed);
         let shared = Arc::new(Shared { core: Mutex::new(core), queue: Mutex::default(), news: Notify::new() });
         let driver = Task(tokio::spawn(drive(client, followed, limits, shared.clone())));
         Ok(Self { shared, wanted, _driver: driver })
@@ -146,7 +151,7 @@ impl Replica {
 
     /// How long ago the server was last heard: what is here was the newest then. `None`: there is no connection.
     pub fn staleness(&self) -> Option<Duration> {
-        self.shared.core().heard().map(|heard| heard.elapsed())
+        self.shared.core().heard().map(|heard| now().saturating_duration_since(heard))
     }
 
     /// The transport in use. `None`: there is no connection.
@@ -224,10 +229,17 @@ async fn drive(client: Arc<Client>, followed: Vec<Followed>, limits: Limits, sha
             }
         };
         tokio::select! {
-            Some((session, event)) = events.recv() => shared.core().handle_event(Instant::now(), session, event),
-            () = deadline => shared.core().handle_timeout(Instant::now()),
+            // Events that come without a pause must not keep a deadline from passing.
+            biased;
+            () = deadline => shared.core().handle_timeout(now()),
+            Some((session, event)) = events.recv() => shared.core().handle_event(now(), session, event),
         }
     }
+}
+
+/// By the clock of the runtime, which a test or a simulation may set.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// One session, from the directory to its end.

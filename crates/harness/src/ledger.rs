@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct Ledger {
     contents: BTreeMap<(Box<str>, u64), (Tag, Bytes)>,
     ranges: BTreeMap<Box<str>, (u64, u64)>,
+    views: BTreeMap<ResourceId, Box<str>>,
     /// What was acknowledged last of each resource; `None`: withdrawn.
     newest: BTreeMap<ResourceId, Option<(Seq, Tag)>>,
 }
@@ -27,6 +28,8 @@ impl Ledger {
             self.newest.insert(resource.clone(), version.map(|version| (version.seq, version.tag.clone())));
             let Some(version) = version else { continue };
             let view = view_of(publisher, resource);
+            let id = self.views.entry(resource.clone()).or_insert_with(|| view.id().as_str().into());
+            assert_eq!(**id, *view.id().as_str(), "{resource}: a resource goes on where it ended, whatever was between");
             let seen = (version.tag.clone(), version.body.clone());
             let kept = self.contents.entry((view.id().as_str().into(), version.seq.0)).or_insert_with(|| seen.clone());
             assert_eq!(*kept, seen, "{resource} {}: a number has one content, for ever", version.seq);
@@ -74,6 +77,27 @@ impl Ledger {
                 assert_eq!(had, content, "{}: shortcut from {from} to {to}", view.resource());
             }
         }
+    }
+
+    /// A replica was handed a version of a resource, after version `after`: whichever it says it is, it is that. Returns its number.
+    pub fn check_told(&self, view: &str, after: u64, seq: Option<u64>, tag: Option<&Tag>, content: &Value) -> u64 {
+        let of_view = (Box::from(view), 0)..=(Box::from(view), u64::MAX);
+        if let Some(seq) = seq {
+            assert!(seq >= after, "{view}: version {seq} was handed out after version {after}");
+            let (_, body) = self.contents.get(&(view.into(), seq)).expect("a replica is told only of what was visible");
+            assert_eq!(*content, read(body), "{view}: what a replica made of version {seq}");
+        }
+        let same = |((_, at), (known, _)): &(&(Box<str>, u64), &(Tag, Bytes))| {
+            *at >= after && seq.is_none_or(|seq| seq == *at) && tag.is_none_or(|tag| tag == known)
+        };
+        let candidates = self.contents.range(of_view).filter(same);
+        let found = candidates.map(|((_, at), (_, body))| (*at, body)).find(|(_, body)| read(body) == *content);
+        found.unwrap_or_else(|| panic!("{view}: no version from {after} on is {seq:?} {tag:?} {content}")).0
+    }
+
+    /// The view of a resource; it is one and the same for ever.
+    pub fn view_id(&self, resource: &ResourceId) -> Option<&str> {
+        self.views.get(resource).map(|id| &**id)
     }
 
     /// A reader holds version `seq` of a view: that is what it must have.

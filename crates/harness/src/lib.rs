@@ -5,10 +5,14 @@
 //! | [`world`] | an operator who publishes, patches, withdraws and brings back maps at random |
 //! | [`ledger`] | what was ever visible, and what must hold of it for ever |
 //! | [`life`] | a publisher over a disk that fails and is killed, and readers who come, go and are slow |
+//! | [`network`] | connections that are late, break, fall silent or are not read |
+//! | [`following`] | a server that is killed and stopped, and clients who follow it over every transport through such a network |
 //!
 //! A run is a function of its seed and of nothing else; a run that fails says its seed.
+pub mod following;
 pub mod ledger;
 pub mod life;
+pub mod network;
 pub mod world;
 
 /// Runs `run` for each seed and says which one failed. `HARNESS_SEEDS` (`N`, or `FROM..TO`) chooses other seeds than `0..default`.

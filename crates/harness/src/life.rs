@@ -42,7 +42,7 @@ enum Medium {
 }
 
 /// The same memory in another life.
-struct Lent(Arc<Memory>);
+pub(crate) struct Lent(pub(crate) Arc<Memory>);
 
 /// A client's copy of one resource.
 struct Reader {

@@ -34,6 +34,9 @@ mod reply;
 mod representation;
 mod server;
 mod services;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod sources;
 mod transports;
 mod view;

@@ -8,6 +8,8 @@ mod http2;
 pub(crate) mod http3;
 mod io;
 pub(crate) mod live;
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 mod stream;
 pub(crate) mod tls;
 mod value;
@@ -16,6 +18,8 @@ mod wire;
 pub(crate) mod worker;
 
 pub use websocket::serve_websocket_echo;
+#[cfg(feature = "simulation")]
+pub(crate) use worker::begin_live_answers;
 pub(crate) use worker::{become_worker, end_live_answers, worker};
 
 use crate::{

@@ -43,6 +43,12 @@ pub(crate) fn end_live_answers() {
     lock(&worker.live).iter().for_each(|(_, waker)| waker.wake_by_ref());
 }
 
+/// Another server begins in this thread.
+#[cfg(feature = "simulation")]
+pub(crate) fn begin_live_answers() {
+    Worker::current().draining.store(false, Relaxed);
+}
+
 struct Worker {
     draining: AtomicBool,
     live: Mutex<Slab<Waker>>,

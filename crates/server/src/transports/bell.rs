@@ -44,6 +44,12 @@ impl Bell {
         }
     }
 
+    /// How many listen.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn ears(&self) -> usize {
+        lock(&self.rooms).values().map(|room| lock(&room.state).lines.values().map(|line| lock(line).len()).sum::<usize>()).sum()
+    }
+
     fn room(&self) -> Arc<Room> {
         let mut rooms = lock(&self.rooms);
         let room = rooms.entry(thread::current().id()).or_default();

@@ -68,6 +68,12 @@ impl Queues {
         lock(&self.live).get(&connection).map_or(0, HashMap::len)
     }
 
+    /// How many there are, of all connections.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.live).values().map(HashMap::len).sum()
+    }
+
     /// `false` when the connection has `max` already.
     fn add(&self, connection: ConnectionId, queue: Arc<Queue>, max: usize) -> bool {
         let mut live = lock(&self.live);

@@ -87,6 +87,11 @@ pub(crate) struct Streams {
     pub(crate) missed: AtomicU64,
 }
 
+/// By the clock of the runtime, which a test or a simulation may set.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// What makes a control URI unguessable.
 type Token = [u8; 16];
 
@@ -133,6 +138,12 @@ impl Streams {
         found
     }
 
+    /// How many there are.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Ends all streams: their clients are told.
     pub(crate) fn shut_down(&self) {
         let all: Vec<_> = self.lock().values().cloned().collect();
@@ -154,7 +165,7 @@ pub(crate) async fn open(transports: Arc<Transports>, service: Service, body: By
     let substreams = substreams(&transports, service, request.add, &asker).await?;
     let token = transports.token();
     let control_uri = format!("{}{}/control/{}", asker.base_url, service.path(), hex(&token));
-    let stream = Stream::new(Instant::now(), transports.bounds(), &control_uri, substreams).map_err(refused)?;
+    let stream = Stream::new(now(), transports.bounds(), &control_uri, substreams).map_err(refused)?;
     let shared = Arc::new(Shared { service, state: Mutex::new(State { stream, waker: None }) });
     transports.streams.lock().insert(token, shared.clone());
     let body = Body { shared, token, transports, client, ears: Vec::new(), heard: None, alarm: None, armed: None };
@@ -175,7 +186,7 @@ pub(crate) async fn open(transports: Arc<Transports>, service: Service, body: By
 /// Whether there is such a stream and it takes a request now: what a control request is answered before its body is read.
 pub(crate) fn admit(transports: &Transports, service: Service, token: &str) -> Result<(), Reply> {
     let shared = transports.streams.find(service, token).ok_or_else(no_stream)?;
-    let admitted = shared.lock().stream.admit(Instant::now());
+    let admitted = shared.lock().stream.admit(now());
     if admitted {
         return Ok(());
     }
@@ -293,7 +304,7 @@ impl Outgoing for Body {
         // Before the look at the cursors: what comes after it rings.
         self.ears.iter_mut().for_each(|ear| ear.listen(context));
         loop {
-            match state.stream.next(Instant::now(), &self.transports.payloads, pieces) {
+            match state.stream.next(now(), &self.transports.payloads, pieces) {
                 Next::Said { updates } => {
                     let bytes = pieces.iter().map(Bytes::len).sum();
                     self.client.sent(updates, bytes);
@@ -303,7 +314,7 @@ impl Outgoing for Body {
                 Next::Wait(due) => {
                     state.waker = Some(context.waker().clone());
                     // It goes off once for all that was said meanwhile, and is set anew then: an update costs no alarm.
-                    let now = Instant::now();
+                    let now = now();
                     if self.armed.is_some_and(|armed| now < armed) {
                         return Poll::Pending;
                     }

@@ -142,6 +142,11 @@ impl Transports {
     }
 }
 
+/// By the clock of the runtime, which a test or a simulation may set.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// Says that nobody sweeps any more when its task ends with its runtime.
 struct Sweeper {
     transports: Arc<Transports>,
@@ -150,7 +155,7 @@ struct Sweeper {
 
 impl Sweeper {
     fn sweep(&mut self) -> Option<Instant> {
-        let next = self.transports.tips.expire(Instant::now());
+        let next = self.transports.tips.expire(now());
         self.done = next.is_none();
         next
     }
@@ -206,7 +211,7 @@ impl Transports {
         field: &str,
     ) -> Result<Arc<View>, Reply> {
         let view = self.open(id, input, asker.address, field).await?;
-        self.tips.hold(&view, Instant::now())?;
+        self.tips.hold(&view, now())?;
         self.sweep();
         Ok(view)
     }
@@ -214,7 +219,7 @@ impl Transports {
     /// The view of a path.
     fn view_of(&self, id: &str) -> Result<Arc<View>, Reply> {
         let view = self.publisher.view_named(id).filter(|view| !view.is_closed()).ok_or_else(no_view)?;
-        self.tips.touch(&view, Instant::now());
+        self.tips.touch(&view, now());
         Ok(view)
     }
 }
@@ -301,7 +306,7 @@ impl Transports {
         })
         .await;
         drop(ear);
-        self.tips.touch(&view, Instant::now());
+        self.tips.touch(&view, now());
         match found {
             Ok(item) => match self.send(&view, &item, head) {
                 Answer::Now(reply) => reply,
