@@ -53,6 +53,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // SIGTERM lets nginx's master end its workers; whoever does not listen to it is killed.
         let pid = self.child.id().to_string();
         let asked = Command::new("kill").arg(&pid).status().is_ok_and(|status| status.success());

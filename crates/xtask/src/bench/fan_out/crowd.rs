@@ -78,12 +78,14 @@ impl Crowd {
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
         });
+        // Each thread of each crowd has an address of its own: one address has ports for 28,000 connections, those just ended included.
+        static CROWDS: AtomicUsize = AtomicUsize::new(1);
+        let net = [127, 1 + (std::process::id() % 250) as u8, (CROWDS.fetch_add(1, Relaxed) % 250) as u8];
         let threads = (0..THREADS)
             .map(|at| {
                 let (shared, script) = (Arc::clone(&shared), script.clone());
                 let share = size / THREADS + usize::from(at < size % THREADS);
-                // Each thread has addresses of its own: one address has ports for 28,000 connections to one listener.
-                let source = Ipv4Addr::new(127, 0, 0, 2 + at as u8);
+                let source = Ipv4Addr::new(net[0], net[1], net[2], 2 + at as u8);
                 std::thread::spawn(move || {
                     if let Err(error) = clients(&shared, &script, share, source) {
                         shared.failure.lock().expect("no panic while held").get_or_insert(format!("{error:#}"));
