@@ -21,7 +21,7 @@ pub trait Replay: Send {
     fn title(&self) -> String;
 
     /// Commands worth trying, for the start message.
-    fn examples(&self) -> [&'static str; 3];
+    fn examples(&self) -> [&'static str; 4];
 
     /// How many states it goes through.
     fn steps(&self) -> usize;

@@ -26,7 +26,7 @@ use server::{Options, Server};
 use std::{
     io::{self, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, mpsc},
 };
@@ -110,6 +110,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
 
     let (publisher, store) = data::publisher(&config)?;
+    let folder = store.as_ref().and_then(|store| store.usage().folder);
     let publisher = Arc::new(publisher);
     let restored = !publisher.current().versions.is_empty();
     let report = Arc::new(Report::new(store.clone()));
@@ -131,7 +132,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         if !accepted.anything && !accepted.broken.is_empty() && !restored {
             bail!("nothing to serve: {}", accepted.broken.join("; "));
         }
-        greet(&args, &config, &addresses, &accepted)?;
+        greet(&args, &config, &addresses, &accepted, folder.as_deref())?;
         reload::start(reload::Reloader { args, config, options, events, publisher, report, handle, log: control, requests })?;
         Ok(())
     };
@@ -193,13 +194,13 @@ fn configure(events: &mpsc::SyncSender<Event>, config: Config) -> anyhow::Result
 }
 
 /// Says where the server is and what to do with it: a JSON line for programs, some lines for people.
-fn greet(args: &Args, config: &Config, addresses: &Addresses, accepted: &Accepted) -> anyhow::Result<()> {
+fn greet(args: &Args, config: &Config, addresses: &Addresses, accepted: &Accepted, folder: Option<&Path>) -> anyhow::Result<()> {
     let scheme = if config.server.certificate.is_some() { "https" } else { "http" };
     let public: Vec<String> = addresses.public.iter().map(|address| format!("{scheme}://{address}")).collect();
     let admin = addresses.admin.map(|address| format!("http://{address}"));
     let serves = serves(args, config, accepted);
     if args.json {
-        let line = serde_json::json!({"ready": true, "public": public, "admin": admin, "serves": serves, "pid": std::process::id()});
+        let line = serde_json::json!({"ready": true, "public": public, "admin": admin, "serves": serves, "data": folder, "pid": std::process::id()});
         let mut out = io::stdout().lock();
         // Whoever reads it may have gone away with what it needed.
         return terminal_closed(writeln!(out, "{line}").and_then(|()| out.flush()));
@@ -214,8 +215,16 @@ fn greet(args: &Args, config: &Config, addresses: &Addresses, accepted: &Accepte
     if let Some(url) = &admin {
         text += &format!("  admin   {url}/v1/status\n");
     }
-    let examples =
-        accepted.demo.as_ref().map_or(["altocast get", "altocast get network-map", "altocast get --json"], |(_, examples)| *examples);
+    match folder {
+        Some(folder) => text += &format!("  data    {}\n", folder.display()),
+        None => text += "  data    in memory only: a restart begins anew\n",
+    }
+    let examples = accepted
+        .demo
+        .as_ref()
+        .map_or(["altocast get", "altocast get network-map", "altocast get --json", "altocast watch network-map"], |(_, examples)| {
+            *examples
+        });
     text += "Try in another terminal:\n";
     let default = Options::default();
     for example in examples {

@@ -48,6 +48,12 @@ pub enum Service {
     EndpointProperties,
     /// Section 11.5.1.
     EndpointCost,
+    /// RFC 8895 section 6.
+    UpdateStream,
+    /// draft-ietf-alto-new-transport section 6.
+    Tips,
+    /// draft-ietf-alto-new-transport-01: queues of updates, pushed over HTTP/2.
+    TransportQueues,
     /// An extension's.
     Other,
 }
@@ -63,6 +69,9 @@ impl Service {
             Self::FilteredCostMap => "filtered cost map",
             Self::EndpointProperties => "endpoint properties",
             Self::EndpointCost => "endpoint cost",
+            Self::UpdateStream => "update stream",
+            Self::Tips => "TIPS",
+            Self::TransportQueues => "transport queues",
             Self::Other => "other",
         }
     }
@@ -81,6 +90,9 @@ impl Offer {
                 Service::EndpointProperties
             }
             (media_type::ENDPOINT_COST, Some(accepts)) if takes(accepts, media_type::ENDPOINT_COST_PARAMS) => Service::EndpointCost,
+            (media_type::EVENT_STREAM, Some(_)) => Service::UpdateStream,
+            (media_type::TIPS, Some(_)) => Service::Tips,
+            (media_type::TRANSPORT, Some(_)) => Service::TransportQueues,
             _ => Service::Other,
         }
     }

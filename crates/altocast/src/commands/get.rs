@@ -207,6 +207,10 @@ impl Args {
                 let properties = if self.property.is_empty() { offer.entry.capabilities.prop_types.clone() } else { self.property.clone() };
                 Ok(Question::EndpointProperties(endpoint_property::Request { properties, endpoints }))
             }
+            service @ (Service::UpdateStream | Service::Tips | Service::TransportQueues) => {
+                let what = service.as_str();
+                Err(Wrong::Usage(format!("{id} ({what}) is there to follow other resources: altocast watch RESOURCE")))
+            }
             Service::Directory | Service::Other => Err(Wrong::Usage(format!(
                 "{id} is of media type {}, which this command does not know",
                 terminal::safe(&offer.entry.media_type)

@@ -273,6 +273,9 @@ fn what_of(offer: &Offer) -> Vec<String> {
     } else {
         of.extend(types.iter().map(cost_type_name));
     }
+    if matches!(offer.service(), Service::UpdateStream | Service::Tips | Service::TransportQueues) {
+        of.push(format!("updates of {}", counted(offer.entry.uses.len(), "resource")));
+    }
     let capabilities = &offer.entry.capabilities;
     of.extend(capabilities.prop_types.iter().map(ToString::to_string));
     if capabilities.cost_constraints {

@@ -31,8 +31,8 @@ impl Replay for Aws {
         )
     }
 
-    fn examples(&self) -> [&'static str; 3] {
-        ["altocast get", "altocast get network-map --pid eu-west-1", "altocast get network-map --json"]
+    fn examples(&self) -> [&'static str; 4] {
+        ["altocast get", "altocast get network-map --pid eu-west-1", "altocast get network-map --json", "altocast watch network-map"]
     }
 
     fn steps(&self) -> usize {

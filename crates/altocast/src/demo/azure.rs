@@ -35,11 +35,12 @@ impl Replay for Azure {
         "demo network Azure: address ranges by region and the round-trip times measured between them".into()
     }
 
-    fn examples(&self) -> [&'static str; 3] {
+    fn examples(&self) -> [&'static str; 4] {
         [
             "altocast get",
             "altocast get cost-map-delay-rt --src westeurope",
             "altocast rank --metric delay-rt --src 108.142.0.1 4.208.0.1 172.190.0.1",
+            "altocast watch cost-map-delay-rt",
         ]
     }
 

@@ -100,11 +100,12 @@ impl Replay for Geant {
         "demo network GÉANT 2012: 40 routers and the prefixes of 40 research networks, replaying six states of a lab".into()
     }
 
-    fn examples(&self) -> [&'static str; 3] {
+    fn examples(&self) -> [&'static str; 4] {
         [
             "altocast get",
             "altocast rank --src 141.24.0.1 145.120.0.1 193.204.0.1 193.60.0.1",
             "altocast rank --explain --src 141.24.0.1 145.120.0.1",
+            "altocast watch cost-map-routingcost",
         ]
     }
 

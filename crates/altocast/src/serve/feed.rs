@@ -94,7 +94,7 @@ pub struct Feeds {
     /// Their sources, by [`SourceIx`].
     pub declared: Vec<Declared>,
     /// For the start message: title and examples of the demo.
-    pub demo: Option<(String, [&'static str; 3])>,
+    pub demo: Option<(String, [&'static str; 4])>,
     _watches: Vec<file::Watch>,
     _folder: Option<Stopper>,
     _replay: Option<Stopper>,

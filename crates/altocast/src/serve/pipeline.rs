@@ -45,7 +45,7 @@ pub struct Accepted {
     /// Whether anything could be read.
     pub anything: bool,
     /// Title and examples of the demo, where one plays.
-    pub demo: Option<(String, [&'static str; 3])>,
+    pub demo: Option<(String, [&'static str; 4])>,
 }
 
 /// Where events wait. 64: feeds speak seldom, and one that finds no room waits.
