@@ -65,27 +65,35 @@ pub struct ErrorBody {
     pub field: Option<String>,
     /// `meta.value`: the value at fault, as JSON text or plain string.
     pub value: Option<String>,
+    /// Whether `value` goes out as the JSON it is, not as a string: RFC 7285 knows strings only, RFC 8895 section 7.6 has arrays.
+    pub value_is_json: bool,
 }
 
 impl ErrorBody {
     /// E_SYNTAX: the text cannot be read, and why.
     pub fn syntax(what: impl Into<String>) -> Self {
-        Self { code: Code::Syntax, syntax_error: Some(what.into()), field: None, value: None }
+        Self { code: Code::Syntax, syntax_error: Some(what.into()), field: None, value: None, value_is_json: false }
     }
 
     /// E_MISSING_FIELD: `field` is a path, `cost-type/cost-metric`.
     pub fn missing(field: impl Into<String>) -> Self {
-        Self { code: Code::MissingField, syntax_error: None, field: Some(field.into()), value: None }
+        Self { code: Code::MissingField, syntax_error: None, field: Some(field.into()), value: None, value_is_json: false }
     }
 
     /// E_INVALID_FIELD_TYPE.
     pub fn wrong_type(field: impl Into<String>) -> Self {
-        Self { code: Code::InvalidFieldType, syntax_error: None, field: Some(field.into()), value: None }
+        Self { code: Code::InvalidFieldType, syntax_error: None, field: Some(field.into()), value: None, value_is_json: false }
     }
 
     /// E_INVALID_FIELD_VALUE.
     pub fn invalid(field: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { code: Code::InvalidFieldValue, syntax_error: None, field: Some(field.into()), value: Some(value.into()) }
+        let (field, value) = (Some(field.into()), Some(value.into()));
+        Self { code: Code::InvalidFieldValue, syntax_error: None, field, value, value_is_json: false }
+    }
+
+    /// E_INVALID_FIELD_VALUE where the value is JSON text, and no string.
+    pub fn invalid_json(field: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { value_is_json: true, ..Self::invalid(field, value) }
     }
 
     /// Reads an `application/alto-error+json` body.
@@ -110,13 +118,18 @@ impl ErrorBody {
     }
 
     fn read_meta(reader: &mut json::Reader<'_>, path: &Path<'_>) -> Result<Self, Self> {
-        let (mut code, mut syntax_error, mut field, mut value) = (None, None, None, None);
+        let (mut code, mut syntax_error, mut field, mut value, mut value_is_json) = (None, None, None, None, false);
         reader.object(path, |reader, key| {
             let at = path.child(key);
             match &**key {
                 "code" => code = Some(reader.parsed_field(&at)?),
                 "syntax-error" => syntax_error = Some(reader.string_field(&at)?.into_owned()),
                 "field" => field = Some(reader.string_field(&at)?.into_owned()),
+                "value" if reader.peek()? != json::Type::String => {
+                    let start = reader.offset();
+                    reader.skip()?;
+                    (value, value_is_json) = (Some(reader.since(start).to_owned()), true);
+                }
                 "value" => value = Some(reader.string_field(&at)?.into_owned()),
                 _ => reader.skip()?,
             }
@@ -126,7 +139,7 @@ impl ErrorBody {
         if value.is_some() && field.is_none() {
             return Err(path.missing("field"));
         }
-        Ok(Self { code: code.ok_or_else(|| path.missing("code"))?, syntax_error, field, value })
+        Ok(Self { code: code.ok_or_else(|| path.missing("code"))?, syntax_error, field, value, value_is_json })
     }
 
     /// The `application/alto-error+json` body.
@@ -135,11 +148,15 @@ impl ErrorBody {
         let mut document = json::Object::new(&mut out);
         let mut meta = json::Object::new(document.key("meta"));
         meta.string("code", self.code.as_str());
-        let optional = [("syntax-error", &self.syntax_error), ("field", &self.field), ("value", &self.value)];
-        for (name, text) in optional {
+        for (name, text) in [("syntax-error", &self.syntax_error), ("field", &self.field)] {
             if let Some(text) = text {
                 meta.string(name, text);
             }
+        }
+        match &self.value {
+            Some(text) if self.value_is_json => meta.key("value").extend_from_slice(text.as_bytes()),
+            Some(text) => meta.string("value", text),
+            None => {}
         }
         meta.end();
         document.end();

@@ -233,7 +233,7 @@ proptest! {
     #[test]
     fn reading_undoes_writing_error(syntax_error: Option<String>, field: Option<String>, value: Option<String>) {
         let value = value.filter(|_| field.is_some());
-        let error = ErrorBody { code: Code::Syntax, syntax_error, field, value };
+        let error = ErrorBody { code: Code::Syntax, syntax_error, field, value, value_is_json: false };
         prop_assert_eq!(ErrorBody::from_json(&error.to_json()), Ok(error));
     }
 

@@ -108,7 +108,7 @@ fn update_stream_refusals() {
             (r#"{"remove":[1]}"#, E::invalid("remove", "1")),
             (r#"{"remove":["a b"]}"#, E::invalid("remove", "a b")),
             // "a non-empty "add" field and a "remove" field with an empty list" (section 7.6).
-            (r#"{"add":{"1":{"resource-id":"a"}},"remove":[]}"#, E::invalid("remove", "[]")),
+            (r#"{"add":{"1":{"resource-id":"a"}},"remove":[]}"#, E::invalid_json("remove", "[]")),
         ],
     );
     // Without `add` a stream is not asked for, whatever is to be removed; and what is, is ignored (section 6.5).
@@ -120,7 +120,11 @@ fn update_stream_refusals() {
         assert_eq!(request.remove.unwrap().iter().map(SubstreamId::as_str).collect::<Vec<_>>(), want);
     }
     let value = sse::refused_substreams("remove", [&substream("properties"), &substream("x")]);
-    assert_eq!(value, E::invalid("remove", r#"["properties","x"]"#));
+    assert_eq!(value, E::invalid_json("remove", r#"["properties","x"]"#));
+    // "the "value" field SHOULD be an array of the invalid substream-ids" (section 7.6).
+    let json = r#"{"meta":{"code":"E_INVALID_FIELD_VALUE","field":"remove","value":["properties","x"]}}"#;
+    assert_eq!(String::from_utf8(value.to_json()).unwrap(), json);
+    assert_eq!(E::from_json(json.as_bytes()), Ok(value));
     // One list is bounded.
     let limits = Limits { substreams_max: 2, ..Limits::default() };
     let many = br#"{"add":{"1":{"resource-id":"a"},"2":{"resource-id":"a"},"3":{"resource-id":"a"}}}"#;

@@ -64,7 +64,8 @@ impl Transports {
             bell: Bell::new(&publisher),
             publisher,
             clients: Clients::new(limits),
-            requests: queries.requests.clone(),
+            // How many substreams a stream has is for the stream to say, with 429; here the bytes of a body bound them.
+            requests: alto::Limits { substreams_max: usize::MAX, ..queries.requests.clone() },
             queries: queries.clone(),
             payloads: sse::Payloads::new(limits.ready_bytes_max),
             streams: sse::Streams::default(),

@@ -59,7 +59,7 @@ impl UpdateStreamReq {
             })?;
             match &request.remove {
                 // Section 7.6: "to replace all active resources with a new set, the client MUST explicitly enumerate" them.
-                Some(remove) if remove.is_empty() && !request.add.is_empty() => Err(root.child("remove").invalid("[]", reader.limits)),
+                Some(remove) if remove.is_empty() && !request.add.is_empty() => Err(refused_substreams("remove", [])),
                 None if request.add.is_empty() => Err(root.missing("add")),
                 _ => Ok(request),
             }
@@ -103,7 +103,7 @@ fn read_add(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Vec<(SubstreamId
 pub fn refused_substreams<'a>(field: &str, substreams: impl IntoIterator<Item = &'a SubstreamId>) -> ErrorBody {
     let mut value = Vec::new();
     json::array(&mut value, substreams, json::write_text);
-    ErrorBody::invalid(field, String::from_utf8_lossy(&value))
+    ErrorBody::invalid_json(field, String::from_utf8_lossy(&value))
 }
 
 /// `UpdateStreamControlEvent` (section 5.3).

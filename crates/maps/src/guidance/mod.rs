@@ -243,7 +243,7 @@ pub struct Refusal {
 
 fn refusal(resource: &ResourceId, code: Code, field: &str, value: &str, why: &str) -> Refusal {
     let value = (!value.is_empty()).then(|| value.to_owned());
-    let body = ErrorBody { code, syntax_error: None, field: Some(field.to_owned()), value };
+    let body = ErrorBody { code, syntax_error: None, field: Some(field.to_owned()), value, value_is_json: false };
     Refusal { resource: resource.clone(), why: why.to_owned(), body }
 }
 

@@ -190,7 +190,7 @@ impl Stream {
         }
         let remove_all = remove.is_some_and(<[_]>::is_empty);
         if remove_all && !add.is_empty() {
-            return Err(Refused::Wrong(ErrorBody::invalid("remove", "[]")));
+            return Err(Refused::Wrong(sse::refused_substreams("remove", [])));
         }
         // "it is legal to remove a substream-id twice".
         let unknown: Vec<_> = remove.unwrap_or_default().iter().filter(|id| !active(id) && !self.closed.contains(*id)).collect();

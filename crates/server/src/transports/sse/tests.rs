@@ -234,7 +234,7 @@ fn control_changes_a_stream_or_says_why_not() {
     let (mut stream, mut client) = opened(now, vec![start("n", "net")]);
     client.drain(&mut stream, now, &payloads);
     client.events.clear();
-    let wrong = |field: &str, value: &str| Err(Refused::Wrong(ErrorBody::invalid(field, value)));
+    let wrong = |field: &str, value: &str| Err(Refused::Wrong(ErrorBody::invalid_json(field, value)));
     // Section 7.6, in its order.
     assert_eq!(stream.change(vec![start("n", "costs")], None), wrong("add", r#"["n"]"#));
     assert_eq!(stream.change(vec![start("c", "costs")], Some(&[])), wrong("remove", "[]"));
