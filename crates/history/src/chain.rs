@@ -366,18 +366,12 @@ impl Chain {
         if from == Some(end) {
             return (end, Seq(end.0 + 1));
         }
-        // Later ones first: of equal ways the one with fewer steps.
-        let snapshots = self.nodes.iter().rev().filter(|node| node.snapshot.is_some());
-        let snapshot = snapshots
-            .filter_map(|node| Some((node.info.bytes as u64 + self.way(node.info.seq, Accepts::PATCHES)?, node.info.seq)))
-            .min_by_key(|(bytes, _)| *bytes)
-            .expect("the newest version has a snapshot");
         match from.and_then(|from| Some((self.short_way(from, Accepts::PATCHES)?, from))) {
-            Some((bytes, from)) if bytes <= snapshot.0 => {
+            Some((bytes, from)) if bytes <= self.newest().info.bytes as u64 => {
                 let to = self.stride(from, Accepts::PATCHES).map_or(Seq(from.0 + 1), |(to, _, _)| to.info.seq);
                 (from, to)
             }
-            _ => (Seq(0), snapshot.1),
+            _ => (Seq(0), end),
         }
     }
 

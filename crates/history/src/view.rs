@@ -209,8 +209,8 @@ impl View {
         self.chain.load().edge(from, to)
     }
 
-    /// The first edge of the cheapest way, in bytes, to the newest version; from the version with `tag` if it is here, else from 0. For who
-    /// has the newest it is the edge to come.
+    /// Where to begin (draft-ietf-alto-new-transport section 6.2): the first edge from the version with `tag` if it is here and the way is no
+    /// more bytes than the newest snapshot, else that snapshot. For who has the newest it is the edge to come.
     pub fn recommend(&self, tag: Option<&Tag>) -> (Seq, Seq) {
         self.chain.load().recommend(tag)
     }

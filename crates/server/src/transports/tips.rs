@@ -182,7 +182,8 @@ pub(crate) fn summary(view: &View, tag: Option<&Tag>) -> Summary {
     for _ in 0..TRIES {
         let (i, j) = view.recommend(tag);
         let again = view.head().0;
-        if again == range && j <= range.end {
+        // Who has the newest is told the edge to come.
+        if again == range && (j <= range.end || i == range.end) {
             return Summary { start_seq: range.start.0, end_seq: range.end.0, start_edge: Edge { i: i.0, j: j.0 } };
         }
         range = again;

@@ -11,7 +11,7 @@ use alto::{
         tips::{AddTipsResponse, Edge, Summary, SummaryChange, TipsReq},
     },
 };
-use history::{Range, Seq, View};
+use history::{NoEdge, Range, Seq, View};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -23,13 +23,15 @@ pub(crate) struct Watch {
     changes: bool,
     /// What it was told last.
     said: Option<Summary>,
-    /// The first edge, as it was recommended for the client's version.
+    /// The first edge, as it was recommended for the client's version, which may have the newest: then it is still to come.
     first: Edge,
+    /// The newest version when it was recommended.
+    end_then: u64,
 }
 
 impl Watch {
-    pub(crate) fn new(view: Arc<View>, view_uri: Box<str>, changes: bool, first: (Seq, Seq)) -> Self {
-        Self { view, view_uri, changes, said: None, first: Edge { i: first.0.0, j: first.1.0 } }
+    pub(crate) fn new(view: Arc<View>, view_uri: Box<str>, changes: bool, now: Summary) -> Self {
+        Self { view, view_uri, changes, said: None, first: now.start_edge, end_then: now.end_seq }
     }
 
     pub(crate) fn view(&self) -> &Arc<View> {
@@ -44,13 +46,13 @@ impl Watch {
     /// What a client is told, if there is anything new.
     pub(crate) fn next(&mut self) -> Option<(&'static str, Vec<u8>)> {
         let (Range { start, end }, _) = self.view.head();
-        // An edge that left the graph is no recommendation any more.
-        if self.said.is_some() && (self.first.j < start.0 || (self.first.i != 0 && self.first.i < start.0)) {
+        // An edge that left the graph, a full copy that was thrown away too, is no recommendation any more.
+        let there = self.view.edge(Seq(self.first.i), Seq(self.first.j));
+        if self.said.is_some() && matches!(there, Err(NoEdge::Gone { .. } | NoEdge::NotOffered)) {
             let (i, j) = self.view.recommend(None);
             self.first = Edge { i: i.0, j: j.0 };
         }
-        // The recommendation was made before or after the head was read: the newest of both.
-        let new = Summary { start_seq: start.0, end_seq: end.0.max(self.first.j), start_edge: self.first };
+        let new = Summary { start_seq: start.0, end_seq: end.0.max(self.end_then), start_edge: self.first };
         let old = self.said.replace(new);
         match old {
             Some(old) if old == new => None,
@@ -70,7 +72,7 @@ pub(super) async fn watch(transports: &Arc<Transports>, wish: AddUpdate, asker: 
     // "the same error response that that resource would return for missing or invalid input".
     let request = TipsReq::from_json_within(input.as_deref().unwrap_or("{}").as_bytes(), &transports.requests).map_err(wrong)?;
     let view = transports.open_held(request.resource_id, request.input, asker, "").await?;
-    let first = tips::summary(&view, request.tag.as_ref()).start_edge;
+    let now = tips::summary(&view, request.tag.as_ref());
     let uri = tips::view_uri(&asker.base_url, &view);
-    Ok(Watch::new(view, uri.into(), incremental_changes, (Seq(first.i), Seq(first.j))))
+    Ok(Watch::new(view, uri.into(), incremental_changes, now))
 }

@@ -62,6 +62,10 @@ fn views_and_edges() {
     // Section 6.2: from the client's version if that is cheaper.
     let with_tag = open(&served, &json!({"resource-id": "cost-map", "tag": old.as_str()})).1;
     assert_eq!(with_tag["start-edge-rec"], json!({"seq-i": 1, "seq-j": 2}));
+    // Who has the newest version already waits for the next one and does not get it all again.
+    let newest = served.publisher.current().versions["cost-map"].tag.clone();
+    let with_newest = open(&served, &json!({"resource-id": "cost-map", "tag": newest.as_str()})).1;
+    assert_eq!(with_newest, json!({"start-seq": 1, "end-seq": 2, "start-edge-rec": {"seq-i": 2, "seq-j": 3}}));
 
     let snapshot = get(&served, &format!("{view}/ug/0/2"), "Accept: application/alto-costmap+json,application/alto-error+json\r\n");
     assert_eq!((snapshot.status, snapshot.field("content-type")), (200, "application/alto-costmap+json"));
@@ -347,6 +351,13 @@ fn summaries_are_streamed() {
     publish(&served, costs(9));
     let change = events.expect("application/merge-patch+json,tips-123");
     assert_eq!(change, json!({"tips-view-summary": {"updates-graph-summary": {"end-seq": 2}}}));
+    // With the newest version: the edge to come, which is no version yet.
+    let newest = served.publisher.current().versions["cost-map"].tag.clone();
+    let mut current = Events::open(&served, "/updates/tips-sse", &wish(json!({"resource-id": "cost-map", "tag": newest.as_str()})));
+    current.control();
+    let graph = json!({"start-seq": 1, "end-seq": 2, "start-edge-rec": {"seq-i": 2, "seq-j": 3}});
+    assert_eq!(current.expect("application/alto-tips+json,tips-123")["tips-view-summary"]["updates-graph-summary"], graph);
+    drop(current);
     // The control of one service is not that of another.
     served.post(&control.replace("tips-sse", "sse"), crate::sse::PARAMS, br#"{"remove":[]}"#).error(404, "E_SYNTAX");
     assert_eq!(served.post(&control, crate::sse::PARAMS, br#"{"remove":["tips-123"]}"#).status, 204);
