@@ -109,7 +109,7 @@ impl Opening {
             Some(service) => service.accepts().is_some(),
         };
         let state = if needs_input {
-            State::Waiting { id, alarm: Alarm::after(FIRST_MESSAGE_TIME) }
+            State::Waiting { id, start: start.unwrap_or(Start::Nothing), alarm: Alarm::after(FIRST_MESSAGE_TIME) }
         } else {
             let view = transports.open(id.clone(), None, address, "").await?;
             match start {
@@ -141,9 +141,10 @@ struct Chatter {
 type Opened = Pin<Box<dyn Future<Output = Result<Arc<View>, Reply>> + Send>>;
 
 enum State {
-    /// For the input of a POST-mode resource.
+    /// For the input of a POST-mode resource; the request may have said which version the client has.
     Waiting {
         id: ResourceId,
+        start: Start,
         alarm: Alarm,
     },
     /// The view is being computed.
@@ -202,7 +203,8 @@ fn message(view: &View, item: &Item) -> Bytes {
     let update = Update { media_type: item.media_type.into(), data: &item.body };
     // A shortcut: without a word it would look like lost versions.
     let since = (!item.is_snapshot() && item.from.0 + 1 != item.to.0).then_some(item.from.0);
-    let message = ServerMessage { resource_id: view.resource().clone(), seq: item.to.0, tag: item.tag.clone(), since, update: Some(update) };
+    let message =
+        ServerMessage { resource_id: view.resource().clone(), seq: item.to.0, tag: item.tag.clone(), since, update: Some(update) };
     message.to_json().into()
 }
 
@@ -246,7 +248,8 @@ impl Socket for Updates {
         let Ok(ClientMessage { reference_tag, input }) = message else {
             return Err((POLICY, "a message is {\"reference-tag\": ...}, the first also {\"input\": {...}}"));
         };
-        let start = reference_tag.clone().map_or(Start::Nothing, Start::Tag);
+        let named = reference_tag.map(Start::Tag);
+        let start = named.clone().unwrap_or(Start::Nothing);
         match (&mut self.state, input) {
             (State::Following(following), None) => {
                 following.cursor.reset(start);
@@ -254,7 +257,8 @@ impl Socket for Updates {
             }
             (State::Offering { view, .. }, None) => self.state = State::Following(Following::new(&self.transports, view, start)),
             (State::Computing { start: before, .. }, None) => *before = start,
-            (State::Waiting { id, .. }, Some(input)) => {
+            (State::Waiting { id, start: before, .. }, Some(input)) => {
+                let start = named.unwrap_or_else(|| before.clone());
                 let (transports, id, address) = (self.transports.clone(), id.clone(), self.address);
                 let opened = Box::pin(async move { transports.open(id, Some(input), address, "").await });
                 self.state = State::Computing { opened, start };

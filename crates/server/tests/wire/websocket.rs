@@ -152,7 +152,20 @@ fn inputs_of_post_mode_resources() {
     let copy = socket.message();
     assert!(copy["data"]["cost-map"]["PID1"].is_object(), "{copy}");
     publish(&served, vec![costs(6)]);
-    assert_eq!(socket.message()["media-type"], MERGE);
+    let change = socket.message();
+    assert_eq!(change["media-type"], MERGE);
+    // Which version a client has may be said in the request here too; the message goes before it.
+    let have = |tag: &Value| format!("If-None-Match: \"{}\"\r\n", tag.as_str().unwrap());
+    for (named, message, want) in [
+        (&change["tag"], json!({"input": input}), &Value::Null),
+        (&copy["tag"], json!({"input": input}), &json!(MERGE)),
+        (&copy["tag"], json!({"input": input, "reference-tag": change["tag"]}), &Value::Null),
+        (&json!("unheard-of"), json!({"input": input}), &copy["media-type"]),
+    ] {
+        let mut socket = Socket::open(&served, path, &have(named));
+        socket.say(&message);
+        assert_eq!(&socket.message()["media-type"], want, "{named} {message}");
+    }
     for message in [json!({"reference-tag": "x"}), json!({"input": {"cost-type": 1}})] {
         let mut socket = Socket::open(&served, path, "");
         socket.say(&message);
