@@ -285,10 +285,6 @@ pub(crate) fn allow(path: &str) -> &'static str {
 
 /// What to do with a request for [`PATH`] or anything under it.
 pub(crate) fn head(transports: &Arc<Transports>, head: &Parts, peer: &Peer) -> Step {
-    if peer.protocol != crate::admin::Protocol::Http2 {
-        let why = "transport queues belong to HTTP/2 connections; the directory names other ways to follow a resource";
-        return reply::refusal(StatusCode::HTTP_VERSION_NOT_SUPPORTED, why).into();
-    }
     let path = head.uri.path();
     if path == PATH {
         return create(transports, head, peer);
@@ -359,6 +355,10 @@ impl Queue {
 fn create(transports: &Arc<Transports>, head: &Parts, peer: &Peer) -> Step {
     if head.method != Method::POST {
         return reply::not_allowed(&head.method, POST).into();
+    }
+    if peer.protocol != crate::admin::Protocol::Http2 {
+        let why = "transport queues belong to HTTP/2 connections; the directory names other ways to follow a resource";
+        return reply::refusal(StatusCode::HTTP_VERSION_NOT_SUPPORTED, why).into();
     }
     // The draft's examples have the first, its directory the second.
     let sent = negotiate::content_type(&head.headers);

@@ -274,6 +274,11 @@ fn refusals() {
         let first = Queue::make(&mut send, WISH).await;
         let foreign = Queue::make(&mut other, WISH).await;
         let uri = first.uri.as_str();
+        // "A queue id is only valid on the HTTP/2 connection that created it; elsewhere it is `404`": over other protocols too.
+        for path in [uri.to_owned(), format!("{uri}/uq"), format!("{uri}/rs/self")] {
+            served.get(&path).error(404, "E_SYNTAX");
+        }
+        assert_eq!(served.get("/tqs").field("allow"), "POST, OPTIONS");
         for (method, path, status) in [
             ("GET", "/tqs".to_owned(), 405),
             ("DELETE", "/tqs".to_owned(), 405),
