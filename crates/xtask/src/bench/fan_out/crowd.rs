@@ -132,13 +132,13 @@ impl Crowd {
         Ok(self.shared.started + Duration::from_nanos(self.shared.last_nanos.load(Relaxed)))
     }
 
-    /// Waits until nothing arrived for a while.
+    /// Waits until no event arrived for a while. Signs of life do not count: of so many clients somebody always gets one.
     pub fn settle(&self, quiet: Duration) -> Result<()> {
-        let (mut seen, mut since) = (self.bytes(), Instant::now());
+        let (mut seen, mut since) = (self.events(), Instant::now());
         while since.elapsed() < quiet {
             self.check()?;
             std::thread::sleep(Duration::from_millis(5));
-            let now = self.bytes();
+            let now = self.events();
             if now != seen {
                 (seen, since) = (now, Instant::now());
             }
