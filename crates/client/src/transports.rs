@@ -17,7 +17,11 @@ use crate::{
         core::{Ended, Event, Followed, Place, Since, Update},
     },
 };
-use alto::id::Tag;
+use alto::{
+    ErrorBody,
+    error::Code,
+    id::{ResourceId, Tag},
+};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{HeaderMap, StatusCode, header};
@@ -145,6 +149,10 @@ pub(crate) fn failed(error: Error) -> Ended {
 /// What a status other than success means for the session.
 pub(crate) fn refused(client: &Client, reply: &Reply, method: http::Method) -> Ended {
     let words = match refusal(reply, &client.options().limits.documents) {
+        // It was in the directory a moment ago: the directory will say whether it comes again.
+        Ok(Some(Error::Refused { error, .. })) if no_resource(&error).is_some() => {
+            return Ended::Withdrawn(no_resource(&error).expect("there is one, it was looked at"));
+        }
         // A wrong input is wrong over every transport.
         Ok(Some(error)) if reply.status == StatusCode::BAD_REQUEST => return Ended::Fatal(error),
         Ok(Some(error)) => error,
@@ -160,6 +168,12 @@ pub(crate) fn refused(client: &Client, reply: &Reply, method: http::Method) -> E
         }
         _ => Ended::Unsupported(words.to_string()),
     }
+}
+
+/// The resource that a refusal says there is not.
+fn no_resource(error: &ErrorBody) -> Option<ResourceId> {
+    let about_it = error.field.as_ref().is_some_and(|field| field.rsplit('/').next() == Some("resource-id"));
+    error.value.as_ref().filter(|_| about_it && error.code == Code::InvalidFieldValue)?.parse().ok()
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
@@ -180,4 +194,24 @@ pub(crate) fn media_type_of(headers: &HeaderMap) -> String {
 /// The tag in an `ETag` that is one version's (a weak one, or one of another coding, is not).
 pub(crate) fn etag(headers: &HeaderMap) -> Option<Tag> {
     headers.get(header::ETAG)?.to_str().ok()?.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A resource that goes away between the directory and the request ends nothing at once, as simulations found.
+    #[test]
+    fn refusals_that_name_a_missing_resource() {
+        for (body, want) in [
+            (r#"{"meta":{"code":"E_INVALID_FIELD_VALUE","field":"resource-id","value":"costs"}}"#, Some("costs")),
+            (r#"{"meta":{"code":"E_INVALID_FIELD_VALUE","field":"add/s0/resource-id","value":"costs"}}"#, Some("costs")),
+            (r#"{"meta":{"code":"E_INVALID_FIELD_VALUE","field":"resource-id"}}"#, None),
+            (r#"{"meta":{"code":"E_MISSING_FIELD","field":"resource-id","value":"costs"}}"#, None),
+            (r#"{"meta":{"code":"E_INVALID_FIELD_VALUE","field":"input","value":"costs"}}"#, None),
+        ] {
+            let error = ErrorBody::from_json_within(body.as_bytes(), &alto::Limits::default()).unwrap();
+            assert_eq!(no_resource(&error).as_ref().map(ResourceId::as_str), want, "{body}");
+        }
+    }
 }
