@@ -76,7 +76,12 @@ async fn follow_one(session: Arc<Session>, follow: Follow, uri: Uri) -> Result<E
     session.events.send(Event::Opened).await;
 
     loop {
-        let message = match socket.next().await {
+        // Each socket by itself: others of the session may go on while this one is dead.
+        let silence = limits.followed_silence_max;
+        let Ok(next) = timeout(silence, socket.next()).await else {
+            return Ok(Ended::Broken(format!("{uri}: silent for {} s", silence.as_secs())));
+        };
+        let message = match next {
             None => return Ok(Ended::Broken("the connection ended without a word".into())),
             Some(Err(tungstenite::Error::Capacity(error))) => return Ok(Ended::Violation(follow.index, error.to_string())),
             Some(Err(error)) => return Ok(Ended::Broken(error.to_string())),
