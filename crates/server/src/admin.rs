@@ -10,7 +10,7 @@ mod resources;
 pub(crate) mod status;
 mod token;
 
-pub(crate) use metrics::{Label, Metrics, Protocol};
+pub(crate) use metrics::{Connected, Label, Metrics, Protocol};
 pub(crate) use token::Token;
 
 use crate::{
@@ -23,7 +23,11 @@ use answer::Answer;
 use bytes::Bytes;
 use history::Publisher;
 use http::{Method, Request, Response, StatusCode, header};
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 
 /// What the admin listener tells of and changes.
 pub(crate) struct Admin {
@@ -40,6 +44,8 @@ pub(crate) struct Admin {
     pub(crate) started: Instant,
     /// Name and address of each listener.
     pub(crate) listeners: Vec<(&'static str, SocketAddr)>,
+    /// Whether the last commit could not be kept, and the log says so.
+    pub(crate) unwritable: AtomicBool,
 }
 
 /// Why the path was not served, decided before anything is done.

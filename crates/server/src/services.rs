@@ -170,11 +170,13 @@ impl Public {
                     Label::Directory | Label::Updates(_) | Label::Other => None,
                 };
                 let service = label.service();
-                let (this, method, uri, peer) = (self.clone(), head.method.clone(), head.uri.clone(), *peer);
+                // A copy: the URI is a part of the buffer that the request was read into, and would keep all of it.
+                let path: Box<str> = head.uri.path().into();
+                let (this, method, peer) = (self.clone(), head.method.clone(), *peer);
                 Answer::Later(Box::pin(async move {
                     let mut reply = later.await;
                     let label = id.as_ref().map_or(service, Label::Resource);
-                    this.settle(label, &method, uri.path(), &peer, request_bytes, &mut reply);
+                    this.settle(label, &method, &path, &peer, request_bytes, &mut reply);
                     reply
                 }))
             }

@@ -2,6 +2,8 @@
 //!
 //! Bodies are shared `Bytes` that hyper hands to `writev` as they are. One request at a time: what a client pipelines waits. An answer that goes
 //! on takes the connection along, into a small task without hyper's buffers, and is the last on it.
+mod waiting;
+
 use super::{
     Answer, Collected, Handler, Held, Listening, Peer, Refusal, Reply, Stage, Step, content_length, date, draining,
     io::{Io, Watched},
@@ -10,6 +12,7 @@ use super::{
     websocket::{self, WebSocket},
     wire::{Line, Unsent},
 };
+use crate::admin::Connected;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, StatusCode, Version,
@@ -37,16 +40,27 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
 };
+use waiting::Waiting;
 
 /// Hyper wants no less for its read buffer.
 const BUFFER_BYTES_MIN: usize = 8 << 10;
 
-/// An answer that goes on, on its way out of hyper.
-struct Leaving {
-    live: Live,
-    version: Version,
-    /// Of a request for a WebSocket.
-    accept: Option<HeaderValue>,
+/// What a connection holds as long as it lives, whoever has it.
+type Kept = (Held, Option<Connected>);
+/// An answer that is still to come.
+type Later = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// What takes a connection out of hyper.
+enum Leaving {
+    /// An answer that goes on.
+    Live {
+        live: Live,
+        version: Version,
+        /// Of a request for a WebSocket.
+        accept: Option<HeaderValue>,
+    },
+    /// An answer that takes time; nothing of the request is left.
+    Later(Later),
 }
 
 enum Outcome {
@@ -54,12 +68,21 @@ enum Outcome {
     GoesOn(Live),
 }
 
-pub(super) async fn serve<S, H>(io: Io<S>, peer: Peer, listening: &Arc<Listening<H>>, mut stage: watch::Receiver<Stage>, held: Held)
+pub(super) async fn serve<S, H>(io: Io<S>, peer: Peer, listening: &Arc<Listening<H>>, stage: watch::Receiver<Stage>, held: Held)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
     let connected = listening.metrics.as_ref().map(|metrics| metrics.connected(peer.protocol));
+    serve_rest(io, peer, listening.clone(), stage, (held, connected)).await;
+}
+
+/// Serves what is left of a connection.
+async fn serve_rest<S, H>(io: Io<S>, peer: Peer, listening: Arc<Listening<H>>, mut stage: watch::Receiver<Stage>, kept: Kept)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
     let limits = &listening.limits;
     let (leaving, flushed) = (Mutex::new(None), AtomicBool::new(false));
     let service = service_fn(|request: Request<Incoming>| {
@@ -68,6 +91,15 @@ where
             let (mut head, mut body) = request.into_parts();
             let accept = websocket::handshake(&mut head);
             let (outcome, whole) = match listening.handler.head(&head, &peer) {
+                Step::Answer(Answer::Later(mut later)) if body.is_end_stream() && may_wait(&head) => {
+                    let polled = poll_fn(|context| Poll::Ready(later.as_mut().poll(context))).await;
+                    if let Poll::Ready(reply) = polled {
+                        (Outcome::Whole(reply), true)
+                    } else {
+                        *leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(Leaving::Later(later));
+                        pending().await
+                    }
+                }
                 Step::Answer(answer) => {
                     let outcome = settle(answer).await;
                     (outcome, body.is_end_stream() || discard(&head, &mut body, &listening).await)
@@ -86,7 +118,7 @@ where
             let mut reply = match outcome {
                 Outcome::Whole(reply) => reply,
                 Outcome::GoesOn(live) => {
-                    *leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(Leaving { live, version: head.version, accept });
+                    *leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(Leaving::Live { live, version: head.version, accept });
                     pending().await
                 }
             };
@@ -131,11 +163,20 @@ where
         })
         .await
     };
-    let Some(Leaving { live, version, accept }) = left else { return };
+    let Some(left) = left else { return };
     let parts = connection.into_parts();
     let (io, unread) = parts.io.into_inner().into_inner().into_parts();
-    let early = [&unread, &*parts.read_buf].concat();
-    let (kept, limits) = ((held, connected), &listening.limits);
+    let early = if unread.is_empty() { parts.read_buf } else { [&*parts.read_buf, &*unread].concat().into() };
+    let (live, version, accept) = match left {
+        Leaving::Live { live, version, accept } => (live, version, accept),
+        Leaving::Later(reply) => {
+            // Not the buffer they lie in.
+            let early = Bytes::copy_from_slice(&early);
+            let line = Line::new(io, false);
+            tokio::spawn(Waiting::new(line, kept, listening, stage, peer, reply, early));
+            return;
+        }
+    };
     match live {
         Live::Stream { head, body } => {
             let (mut head, ()) = head.into_parts();
@@ -164,20 +205,34 @@ where
     }
 }
 
-/// A head as it is sent (RFC 9112 section 4).
+/// Whether the answer to a request may be waited for without hyper.
+fn may_wait(head: &Parts) -> bool {
+    head.version == Version::HTTP_11
+        && head.headers.get_all(CONNECTION).iter().all(|option| option.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
+}
+
+/// A head as it is sent, unsent.
 fn written(status: StatusCode, headers: &mut HeaderMap) -> Unsent {
+    let mut first = Unsent::default();
+    first.push(text_of(status, headers).into());
+    first
+}
+
+/// A head as it is sent (RFC 9112 section 4).
+fn text_of(status: StatusCode, headers: &mut HeaderMap) -> Vec<u8> {
     headers.insert(DATE, date());
     let mut text = Vec::with_capacity(512);
-    text.extend_from_slice(format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or("")).as_bytes());
+    let reason = status.canonical_reason().unwrap_or("");
+    for part in [b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"] {
+        text.extend_from_slice(part);
+    }
     for (name, value) in headers.iter() {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             text.extend_from_slice(part);
         }
     }
     text.extend_from_slice(b"\r\n");
-    let mut first = Unsent::default();
-    first.push(text.into());
-    first
+    text
 }
 
 async fn settle(answer: Answer) -> Outcome {

@@ -307,7 +307,7 @@ async fn go_on<H>(
             }
             let Ok(stream) = begin(head) else { return Ended::Reset };
             let wire = opened.into_channel(stream);
-            WebSocket::new(wire, socket, Unsent::default(), Vec::new(), limits, &listening.budget, ()).await
+            WebSocket::new(wire, socket, Unsent::default(), Bytes::new(), limits, &listening.budget, ()).await
         }
         Ok(Live::Push { reply, pushes }) => return opened.run(respond, reply, pushes, time_max).await,
         Err(reply) => return finish(respond, reply, time_max).await,

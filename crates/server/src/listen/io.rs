@@ -1,5 +1,6 @@
 //! A byte stream whose first bytes were looked at.
 use crate::admin::Protocol;
+use bytes::Bytes;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -11,23 +12,30 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 /// What an HTTP/2 client says first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// `inner`, with the bytes that [`Io::sniff`] read in front of it again.
+/// `inner`, with the bytes that [`Io::sniff`] or somebody else read in front of it again.
 pub(super) struct Io<S> {
     inner: S,
     seen: [u8; PREFACE.len()],
-    /// `seen[start..end]` is still to be read.
+    /// `seen[start..end]` is still to be read, then `early`.
     start: usize,
     end: usize,
+    early: Bytes,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, seen: [0; PREFACE.len()], start: 0, end: 0 }
+        Self::after(inner, Bytes::new())
+    }
+
+    /// A stream of which somebody read `early` before.
+    pub(super) fn after(inner: S, early: Bytes) -> Self {
+        Self { inner, seen: [0; PREFACE.len()], start: 0, end: 0, early }
     }
 
     /// The stream, and what was read of it and taken by nobody.
-    pub(super) fn into_parts(self) -> (S, Vec<u8>) {
-        (self.inner, self.seen[self.start..self.end].to_vec())
+    pub(super) fn into_parts(self) -> (S, Bytes) {
+        let seen = &self.seen[self.start..self.end];
+        (self.inner, if seen.is_empty() { self.early } else { [seen, &*self.early].concat().into() })
     }
 
     /// Which protocol the client speaks, told by as few bytes as that takes. `None`: it left without a word.
@@ -54,6 +62,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             let take = buffer.remaining().min(self.end - self.start);
             buffer.put_slice(&self.seen[self.start..self.start + take]);
             self.start += take;
+            return Poll::Ready(Ok(()));
+        }
+        if !self.early.is_empty() {
+            let take = buffer.remaining().min(self.early.len());
+            buffer.put_slice(&self.early.split_to(take));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.inner).poll_read(context, buffer)

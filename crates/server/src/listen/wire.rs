@@ -111,6 +111,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line<S> {
     pub(super) fn new(io: S, chunked: bool) -> Self {
         Self { io, chunked, unheard: 0 }
     }
+
+    pub(super) fn into_inner(self) -> S {
+        self.io
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Line<S> {

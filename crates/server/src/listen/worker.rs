@@ -83,8 +83,9 @@ impl Worker {
 
     /// The first grain whose end is not before `at`.
     fn grain(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.begin).as_millis();
-        u64::try_from(since.div_ceil(GRAIN.as_millis())).unwrap_or(u64::MAX)
+        // To the nanosecond: one that went off before its time would not be set again.
+        let since = at.saturating_duration_since(self.begin).as_nanos();
+        u64::try_from(since.div_ceil(GRAIN.as_nanos())).unwrap_or(u64::MAX)
     }
 
     /// The last grain that ended.
@@ -131,9 +132,12 @@ impl Registration {
 
     /// Whether the answer is to end because the server stops; if not, that will wake the task of `context`.
     pub(crate) fn must_end(&mut self, context: &Context<'_>) -> bool {
-        if self.key.is_none() {
-            self.key = Some(lock(&self.worker.live).insert(context.waker().clone()));
+        let mut live = lock(&self.worker.live);
+        match self.key {
+            Some(key) => live[key].clone_from(context.waker()),
+            None => self.key = Some(live.insert(context.waker().clone())),
         }
+        drop(live);
         self.worker.draining.load(Relaxed)
     }
 }
@@ -167,6 +171,14 @@ impl Alarm {
     /// Another time from now on; to be polled again.
     pub(crate) fn set(&mut self, at: Instant) {
         self.at = at;
+    }
+
+    /// Whether it has still to go off, maybe earlier than it was set to; then it will wake the task of `context`.
+    pub(crate) fn is_pending(&self, context: &Context<'_>) -> bool {
+        let Some((due, key)) = self.entry else { return false };
+        let mut alarms = lock(&self.worker.alarms);
+        let waker = alarms.due.get_mut(&due).and_then(|wakers| wakers.get_mut(key));
+        waker.map(|waker| waker.clone_from(context.waker())).is_some()
     }
 
     /// Ready at its time and from then on; else that will wake the task of `context`.
