@@ -168,7 +168,7 @@ pub(crate) async fn open(transports: Arc<Transports>, service: Service, body: By
     let stream = Stream::new(now(), transports.bounds(), &control_uri, substreams).map_err(refused)?;
     let shared = Arc::new(Shared { service, state: Mutex::new(State { stream, waker: None }) });
     transports.streams.lock().insert(token, shared.clone());
-    let body = Body { shared, token, transports, client, ears: Vec::new(), heard: None, alarm: None, armed: None };
+    let body = Body { shared, token, transports, client, ears: Vec::new(), heard: None, alarm: None };
     if body.transports.is_stopping() {
         return Err(reply::stopping());
     }
@@ -289,8 +289,6 @@ struct Body {
     /// For which substreams `ears` listen.
     heard: Option<u64>,
     alarm: Option<Alarm>,
-    /// When the alarm goes off.
-    armed: Option<Instant>,
 }
 
 impl Outgoing for Body {
@@ -314,14 +312,12 @@ impl Outgoing for Body {
                 Next::Wait(due) => {
                     state.waker = Some(context.waker().clone());
                     // It goes off once for all that was said meanwhile, and is set anew then: an update costs no alarm.
-                    let now = now();
-                    if self.armed.is_some_and(|armed| now < armed) {
+                    if self.alarm.as_ref().is_some_and(|alarm| alarm.is_pending(context)) {
                         return Poll::Pending;
                     }
                     let alarm = self.alarm.get_or_insert_with(|| Alarm::new(due.into()));
                     alarm.set(due.into());
                     if alarm.poll(context).is_pending() {
-                        self.armed = Some(due);
                         return Poll::Pending;
                     }
                 }

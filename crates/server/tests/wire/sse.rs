@@ -277,6 +277,24 @@ fn control_is_refused() {
     served.stopped();
 }
 
+/// Section 6.8: signs of life come between updates, however those fall.
+#[test]
+fn a_stream_never_goes_silent() {
+    let served = serving(Limits { keep_alive: Duration::from_millis(120), ..Limits::default() });
+    let mut events = Events::open(&served, "/updates/sse", &json!({"add": {"c": {"resource-id": "cost-map"}}}));
+    events.control();
+    events.expect("application/alto-costmap+json,c");
+    for round in 0..4 {
+        assert_eq!(events.chunk(), b":\n\n");
+        // When the next one is due already, and its alarm, which may be that late, has not gone off.
+        std::thread::sleep(Duration::from_millis(150));
+        publish(&served, vec![costs(100 + round)]);
+        events.expect("application/merge-patch+json,c");
+        assert_eq!(events.chunk(), b":\n\n");
+    }
+    served.stopped();
+}
+
 #[test]
 fn no_more_streams_than_the_bound() {
     let served = serving(Limits { update_streams_max: 1, ..Limits::default() });
