@@ -61,7 +61,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     // The server brings its own threads; commands are one conversation.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        match command {
+        let ended = match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Get(args) => commands::get::run(args).await,
             Command::Rank(args) => commands::rank::run(args).await,
@@ -70,7 +70,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Watch(args) => commands::watch::run(args).await,
             Command::Config(args) => commands::config::run(args),
             Command::DevCert(args) => commands::dev_cert::run(args),
-        }
+        };
+        // A connection of QUIC that was dropped is still to send that it ends: nobody else will.
+        tokio::task::yield_now().await;
+        ended
     });
     // Whoever interrupts a start does not wait for files that are still being read.
     runtime.shutdown_background();

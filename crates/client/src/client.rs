@@ -6,7 +6,7 @@ use crate::{
     catalog::{Catalog, Offer, Service, offers_of},
     error::Error,
     http::{Ask, Reply, Transport},
-    options::Options,
+    options::{Options, Protocol},
     uri::Uri,
 };
 use alto::{
@@ -58,6 +58,9 @@ impl Client {
     /// A client for `options.server`. Sends nothing. Errors: `Url`.
     pub fn new(options: Options) -> Result<Self, Error> {
         let server = Uri::parse(&options.server)?;
+        if options.protocol == Protocol::Http3 && !server.origin().tls {
+            return Err(Error::Url { text: options.server, why: "HTTP/3 is spoken at https:// only" });
+        }
         let options = Arc::new(options);
         Ok(Self { server, transport: Transport::new(options.clone()), options, cache: Mutex::default(), catalog: Mutex::default() })
     }

@@ -47,12 +47,12 @@ pub enum Error {
         after: Duration,
     },
     /// The connection broke while talking.
-    #[error("{uri}: connection broke: {}", chain(source))]
+    #[error("{uri}: connection broke: {}", chain(&**source))]
     Broken {
         /// What was asked.
         uri: String,
-        /// What hyper saw.
-        source: hyper::Error,
+        /// What the connection saw.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An HTTP status other than success, without an ALTO error body.
     #[error("{method} {uri}: {status}{}", excerpt_of(body))]
@@ -171,9 +171,9 @@ fn offered_of(offered: &[String]) -> String {
 }
 
 /// hyper keeps the reason in its sources.
-fn chain(error: &hyper::Error) -> String {
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
+    let mut next = error.source();
     while let Some(source) = next {
         let more = source.to_string();
         if !text.contains(&more) {

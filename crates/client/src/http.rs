@@ -1,7 +1,9 @@
-//! Exchanges of one request and one answer over HTTP/1.1 and HTTP/2: connections, redirects, content codings (RFC 9110, 9113).
+//! Exchanges of one request and one answer over HTTP/1.1, HTTP/2 and HTTP/3: connections, redirects, content codings (RFC 9110, 9113, 9114).
 //!
-//! Invariant: at most `idle_connections_max` idle HTTP/1.1 connections an origin, one HTTP/2 connection an origin, and no body above
+//! Invariant: at most `idle_connections_max` idle HTTP/1.1 connections an origin, one HTTP/2 or HTTP/3 connection an origin, and no body above
 //! `body_bytes_max` in memory. A request is sent again only when a kept connection turned out dead before the request left.
+mod http3;
+
 use crate::{
     error::{Error, excerpt},
     options::{Options, Protocol},
@@ -68,16 +70,46 @@ impl Reply {
     }
 }
 
-/// An answer whose body comes as it is made. It has a connection of its own, which ends with it.
+/// What went wrong below HTTP.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// An answer whose body comes as it is made. But over HTTP/3 it has a connection of its own, which ends with it.
 #[derive(Debug)]
 pub(crate) struct Streamed {
     /// Where it came from, after redirects.
     pub uri: Uri,
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub body: Incoming,
+    pub body: Body,
     // HTTP/2 ends a connection without requests.
-    _sender: Sender,
+    _sender: Option<Sender>,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Tcp(Incoming),
+    Http3(Box<http3::Body>),
+}
+
+impl Body {
+    /// The next piece, trailers left out.
+    pub async fn data(&mut self) -> Option<Result<Bytes, Cause>> {
+        let body = match self {
+            Self::Http3(body) => return body.data().await,
+            Self::Tcp(body) => body,
+        };
+        loop {
+            match body.frame().await? {
+                Err(error) => return Some(Err(error.into())),
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A connection, TLS done where the origin wants it.
@@ -90,6 +122,7 @@ pub(crate) struct Transport {
     options: Arc<Options>,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     idle: Mutex<HashMap<Origin, Idle>>,
+    http3: http3::Connections,
     #[cfg(feature = "simulation")]
     pub(crate) network: Option<Arc<dyn crate::simulation::Network>>,
 }
@@ -112,6 +145,7 @@ impl Transport {
             options,
             tls: OnceLock::new(),
             idle: Mutex::default(),
+            http3: http3::Connections::default(),
             #[cfg(feature = "simulation")]
             network: None,
         }
@@ -134,22 +168,27 @@ impl Transport {
         Err(self.too_many_redirects(&ask))
     }
 
-    /// Sends on a connection of its own, follows redirects, and returns when the head of the answer is there.
+    /// Sends, over HTTP/1.1 and HTTP/2 on a connection of its own, follows redirects, and returns when the head of the answer is there.
     pub async fn stream(&self, mut ask: Ask) -> Result<Streamed, Error> {
         let silence = self.options.silence_timeout;
         for _ in 0..=self.options.limits.redirects_max {
-            let mut sender = self.connect(&ask.uri.origin()).await?;
-            let sent = match &mut sender {
-                Sender::Http1(s) => timeout(silence, s.send_request(message(&ask, false))).await,
-                Sender::Http2(s) => timeout(silence, s.send_request(message(&ask, true))).await,
+            let (response, _sender) = if self.options.protocol == Protocol::Http3 {
+                (self.send_http3(&ask, silence).await?, None)
+            } else {
+                let mut sender = self.connect(&ask.uri.origin()).await?;
+                let sent = match &mut sender {
+                    Sender::Http1(s) => timeout(silence, s.send_request(message(&ask, false))).await,
+                    Sender::Http2(s) => timeout(silence, s.send_request(message(&ask, true))).await,
+                };
+                let response = sent
+                    .map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?
+                    .map_err(|error| Error::Broken { uri: ask.uri.to_string(), source: error.into() })?;
+                (response.map(Body::Tcp), Some(sender))
             };
-            let response = sent
-                .map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?
-                .map_err(|source| Error::Broken { uri: ask.uri.to_string(), source })?;
             let (parts, body) = response.into_parts();
             match redirected(&ask, parts.status, &parts.headers)? {
                 Some(next) => ask = next,
-                None => return Ok(Streamed { uri: ask.uri, status: parts.status, headers: parts.headers, body, _sender: sender }),
+                None => return Ok(Streamed { uri: ask.uri, status: parts.status, headers: parts.headers, body, _sender }),
             }
         }
         Err(self.too_many_redirects(&ask))
@@ -170,6 +209,10 @@ impl Transport {
     }
 
     async fn exchange_once(&self, ask: &Ask, silence: Duration) -> Result<Reply, Error> {
+        if self.options.protocol == Protocol::Http3 {
+            let response = self.send_http3(ask, silence).await?;
+            return self.read(ask, response, silence).await;
+        }
         let origin = ask.uri.origin();
         let mut kept = self.take(&origin);
         loop {
@@ -185,7 +228,7 @@ impl Transport {
                 sent.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?;
             match answer {
                 Ok(response) => {
-                    let reply = self.read(ask, response, silence).await?;
+                    let reply = self.read(ask, response.map(Body::Tcp), silence).await?;
                     self.give_back(origin, sender);
                     return Ok(reply);
                 }
@@ -194,7 +237,35 @@ impl Transport {
                     self.forget_http2(&origin);
                     kept = self.take(&origin);
                 }
-                Err(error) => return Err(Error::Broken { uri: ask.uri.to_string(), source: error.into_error() }),
+                Err(error) => return Err(Error::Broken { uri: ask.uri.to_string(), source: error.into_error().into() }),
+            }
+        }
+    }
+
+    /// Sends over HTTP/3 and returns when the head of the answer is there.
+    async fn send_http3(&self, ask: &Ask, silence: Duration) -> Result<http::Response<Body>, Error> {
+        let origin = ask.uri.origin();
+        if !origin.tls {
+            return Err(Error::Url { text: ask.uri.to_string(), why: "HTTP/3 is spoken at https:// only" });
+        }
+        loop {
+            let tls = || self.tls_config(Protocol::Http3);
+            let (connection, fresh) = self.http3.get(&origin, self.options.connect_timeout, tls).await?;
+            let mut request = message(ask, true).map(|_| ask.body.clone());
+            if !ask.body.is_empty() {
+                request.headers_mut().insert(header::CONTENT_LENGTH, ask.body.len().into());
+            }
+            let sent = timeout(silence, connection.send(request)).await;
+            match sent.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })? {
+                Ok(response) => return Ok(response.map(|body| Body::Http3(Box::new(body)))),
+                Err(error) if connection.is_over(&error) => {
+                    self.http3.forget(&origin, &connection).await;
+                    // As above: the server closed a kept connection.
+                    if fresh || !is_repeatable(&ask.method) {
+                        return Err(Error::Broken { uri: ask.uri.to_string(), source: error.into() });
+                    }
+                }
+                Err(error) => return Err(Error::Broken { uri: ask.uri.to_string(), source: error.into() }),
             }
         }
     }
@@ -262,13 +333,7 @@ impl Transport {
         if !origin.tls {
             return Ok((Box::new(tcp), None));
         }
-        let config = match self.tls.get().filter(|_| protocol == self.options.protocol) {
-            Some(config) => config.clone(),
-            None => {
-                let config = tls::config(self.options.ca_file.as_deref(), protocol)?;
-                if protocol == self.options.protocol { self.tls.get_or_init(|| config).clone() } else { config }
-            }
-        };
+        let config = self.tls_config(protocol)?;
         let no_session = |source| Error::Tls { origin: origin.to_string(), source };
         let name = rustls::pki_types::ServerName::try_from(origin.host.to_string())
             .map_err(|error| no_session(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
@@ -277,8 +342,18 @@ impl Transport {
         Ok((Box::new(stream), alpn))
     }
 
+    fn tls_config(&self, protocol: Protocol) -> Result<Arc<rustls::ClientConfig>, Error> {
+        match self.tls.get().filter(|_| protocol == self.options.protocol) {
+            Some(config) => Ok(config.clone()),
+            None => {
+                let config = tls::config(self.options.ca_file.as_deref(), protocol)?;
+                Ok(if protocol == self.options.protocol { self.tls.get_or_init(|| config).clone() } else { config })
+            }
+        }
+    }
+
     async fn handshake(&self, origin: &Origin, io: Box<dyn Io>, http2: bool) -> Result<Sender, Error> {
-        let broken = |source| Error::Broken { uri: origin.to_string(), source };
+        let broken = |error: hyper::Error| Error::Broken { uri: origin.to_string(), source: error.into() };
         // The connection tasks end when the sender is dropped or the peer closes; what they saw reaches the request through its sender.
         if http2 {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -297,21 +372,19 @@ impl Transport {
         }
     }
 
-    async fn read(&self, ask: &Ask, response: http::Response<Incoming>, silence: Duration) -> Result<Reply, Error> {
+    async fn read(&self, ask: &Ask, response: http::Response<Body>, silence: Duration) -> Result<Reply, Error> {
         let max = self.options.limits.body_bytes_max;
         let too_large = || Error::Limit { uri: ask.uri.to_string(), what: "the body, in bytes,", max, name: "body_bytes_max" };
         let (parts, mut incoming) = response.into_parts();
         let mut body = BytesMut::new();
-        while let Some(frame) =
-            timeout(silence, incoming.frame()).await.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?
+        while let Some(data) =
+            timeout(silence, incoming.data()).await.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?
         {
-            let frame = frame.map_err(|source| Error::Broken { uri: ask.uri.to_string(), source })?;
-            if let Ok(data) = frame.into_data() {
-                if body.len() + data.len() > max {
-                    return Err(too_large());
-                }
-                body.extend_from_slice(&data);
+            let data = data.map_err(|source| Error::Broken { uri: ask.uri.to_string(), source })?;
+            if body.len() + data.len() > max {
+                return Err(too_large());
             }
+            body.extend_from_slice(&data);
         }
         let mut reply =
             Reply { uri: ask.uri.clone(), status: parts.status, version: parts.version, headers: parts.headers, body: body.freeze() };
@@ -363,7 +436,7 @@ fn is_repeatable(method: &Method) -> bool {
 }
 
 fn message(ask: &Ask, http2: bool) -> Request<Full<Bytes>> {
-    // HTTP/2 carries the authority in the URI, HTTP/1.1 in Host with an origin-form target.
+    // HTTP/2 and HTTP/3 carry the authority in the URI, HTTP/1.1 in Host with an origin-form target.
     let target = if http2 { ask.uri.to_string() } else { ask.uri.path().to_owned() };
     let mut request = Request::new(Full::new(ask.body.clone()));
     *request.method_mut() = ask.method.clone();

@@ -45,6 +45,8 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 only; without TLS by prior knowledge (RFC 9113 section 3.3).
     Http2,
+    /// HTTP/3 only (RFC 9114), at `https` URIs only. Neither pushes nor WebSockets are followed over it.
+    Http3,
 }
 
 /// Bounds on what a server can make a client hold or do.

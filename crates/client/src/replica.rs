@@ -115,7 +115,15 @@ impl Replica {
         let catalog = client.catalog().await?;
         let followed = followed(&catalog, &options.resources)?;
         let limits = client.options().limits.clone();
-        let vias = options.via.map_or(Via::ALL.to_vec(), |via| vec![via]);
+        let over: Vec<_> = Via::over(client.options().protocol).collect();
+        let vias = match options.via {
+            None => over,
+            Some(via) if over.contains(&via) => vec![via],
+            Some(via) => {
+                let offered = over.iter().map(ToString::to_string).collect();
+                return Err(Error::NotOffered { what: format!("{via} does not go over HTTP/3"), offered });
+            }
+        };
         let wanted = options.resources.len();
         let core = Core::new(now(), followed.clone(), vias, limits.clone(), seed);
         let shared = Arc::new(Shared { core: Mutex::new(core), queue: Mutex::default(), news: Notify::new() });

@@ -33,6 +33,7 @@ pub(crate) fn config(ca_file: Option<&Path>, protocol: Protocol) -> Result<Arc<C
         Protocol::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         Protocol::Http1 => vec![b"http/1.1".to_vec()],
         Protocol::Http2 => vec![b"h2".to_vec()],
+        Protocol::Http3 => vec![b"h3".to_vec()],
     };
     Ok(Arc::new(config))
 }

@@ -13,6 +13,9 @@ pub struct Transport {
     /// Speak HTTP/2, without TLS by prior knowledge
     #[arg(long)]
     pub http2: bool,
+    /// Speak HTTP/3, at https URLs only
+    #[arg(long, conflicts_with = "http2")]
+    pub http3: bool,
     /// Give up after this many seconds of silence
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
@@ -54,10 +57,19 @@ impl Transport {
         Admin::new(Options { token: listener.token.clone(), protocol: Protocol::Auto, ..self.options(&listener.admin) })
     }
 
+    /// Which HTTP public servers are asked in.
+    pub fn protocol(&self) -> Protocol {
+        match (self.http2, self.http3) {
+            (_, true) => Protocol::Http3,
+            (true, false) => Protocol::Http2,
+            (false, false) => Protocol::Auto,
+        }
+    }
+
     fn options(&self, url: &str) -> Options {
         Options {
             ca_file: self.cacert.clone(),
-            protocol: if self.http2 { Protocol::Http2 } else { Protocol::Auto },
+            protocol: self.protocol(),
             silence_timeout: Duration::from_secs(self.timeout),
             ..Options::new(url)
         }

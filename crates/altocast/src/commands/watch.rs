@@ -40,7 +40,7 @@ pub struct Args {
     /// Their ids in the directory
     #[arg(required = true, value_name = "RESOURCE")]
     pub resources: Vec<ResourceId>,
-    /// How updates come: TIPS, update stream, pushes over HTTP/2, WebSocket; auto takes the first that works and another when it fails
+    /// How updates come: TIPS, update stream, pushes over HTTP/2, WebSocket; auto takes the first that works and another when it fails; over HTTP/3 there are tips and sse
     #[arg(long, default_value = "auto", value_parser = ["auto", "tips", "sse", "h2", "ws"])]
     pub via: String,
     /// Print whole documents instead of what changed
@@ -66,6 +66,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn watch(args: Args) -> anyhow::Result<ExitCode> {
+    let via = args.via.parse::<Via>().ok();
+    let protocol = args.server.transport.protocol();
+    if let Some(via) = via.filter(|via| !Via::over(protocol).any(|over| over == *via)) {
+        return Ok(usage(&format!("--via {via} does not go over HTTP/3; --via tips and --via sse do")));
+    }
     let client = match args.server.client() {
         Ok(client) => Arc::new(client),
         Err(error) => return Ok(usage(&error.to_string())),
@@ -94,7 +99,7 @@ async fn watch(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     let resources = args.resources.iter().map(|resource| Wanted { resource: resource.clone(), input: input.clone() }).collect();
-    let options = Options { resources, via: args.via.parse::<Via>().ok() };
+    let options = Options { resources, via };
     let mut replica = Replica::open(client, options).await.map_err(explained)?;
     let mut printer = Printer::new(&args);
     let mut left = args.count.unwrap_or(u64::MAX);

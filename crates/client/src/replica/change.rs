@@ -1,5 +1,6 @@
 //! What a replica hands out: changes, and notices of how it gets them.
 use super::content::{Content, PatchKind};
+use crate::options::Protocol;
 use alto::id::{ResourceId, Tag};
 use bytes::Bytes;
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -24,6 +25,11 @@ impl Via {
     /// client nothing. TIPS has numbers too and passes every proxy, for a request an update. An update stream delivers as fast and keeps the
     /// order of what depends on each other, but has no numbers. Pushes need HTTP/2 all the way, which few proxies do and no browser does.
     pub const ALL: [Self; 4] = [Self::WebSocket, Self::Tips, Self::Sse, Self::Push];
+
+    /// Those that go over a version of HTTP, in the same order. Nobody pushes over HTTP/3, and WebSockets over it are left to HTTP/1.1.
+    pub fn over(protocol: Protocol) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |via| protocol != Protocol::Http3 || matches!(via, Self::Tips | Self::Sse))
+    }
 
     /// As it is written on the command line.
     pub fn as_str(self) -> &'static str {

@@ -14,7 +14,6 @@ use alto::{
     },
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use http_body_util::BodyExt;
 
 pub(crate) struct Sse;
 
@@ -60,10 +59,10 @@ impl Transport for Sse {
 
         let mut decoder = Decoder::new(session.client.options().limits.body_bytes_max);
         loop {
-            let data = match streamed.body.frame().await {
+            let data = match streamed.body.data().await {
                 None => return Ended::Closed { why: "the server ended the stream".into(), retry_after: None },
                 Some(Err(error)) => return Ended::Broken(format!("the stream broke: {error}")),
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Ok(data)) => data,
             };
             let mut messages = Vec::new();
             if let Err(violation) = decoder.push(&data, |message| messages.push(message)) {

@@ -1,0 +1,172 @@
+//! HTTPS and HTTP/3 with a certificate of `altocast dev-cert`, all by the program itself.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+mod program;
+
+use program::{PATIENCE, Server, program, run, text};
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+};
+
+/// A server on ports that stay, so that one after it can take its place.
+struct Place {
+    public: String,
+    admin: String,
+    data: tempfile::TempDir,
+    files: Value,
+}
+
+impl Place {
+    fn new() -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let data = tempfile::tempdir().unwrap();
+        let files = certificate(&data.path().join("tls"));
+        Self { public: free(), admin: free(), data, files }
+    }
+
+    fn serve(&self) -> Server {
+        let data = self.data.path().join("data");
+        let args = ["serve", "--json", "--demo-interval", "0.2", "--listen", &self.public, "--admin-listen", &self.admin];
+        let mut command = program(&[&args[..], &["--data-dir", data.to_str().unwrap()]].concat());
+        command.env("ALTOCAST_SERVER_CERTIFICATE", self.file("certificate")).env("ALTOCAST_SERVER_KEY", self.file("key"));
+        Server::spawn(command)
+    }
+
+    fn file(&self, which: &str) -> &str {
+        self.files[which].as_str().unwrap()
+    }
+
+    /// Arguments of a client command.
+    fn asked<'a>(&'a self, url: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+        [args, &["--server", url, "--cacert", self.file("authority")]].concat()
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}", self.public)
+    }
+}
+
+fn certificate(dir: &Path) -> Value {
+    let output = run(&["dev-cert", "--json", "--dir", dir.to_str().unwrap(), "alto.example.test"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A `watch` that runs; its lines as they come.
+struct Watch {
+    child: Child,
+    lines: Receiver<Value>,
+}
+
+impl Watch {
+    fn start(args: &[&str]) -> Self {
+        let mut child = program(args).stdout(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stdout = child.stdout.take().unwrap();
+        thread::spawn(move || {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            lines.map(|line| serde_json::from_str(&line).unwrap()).all(|line| sender.send(line).is_ok())
+        });
+        Self { child, lines }
+    }
+
+    fn line(&self) -> Value {
+        self.lines.recv_timeout(PATIENCE).expect("a line")
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The same answers over each version of HTTP, and only for who trusts the authority.
+#[test]
+fn every_http_gives_the_same_answer() {
+    let place = Place::new();
+    let server = place.serve();
+    let url = place.url();
+    let names = place.url().replace("127.0.0.1", "localhost");
+    let mut answers = Vec::new();
+    for (url, http) in [(&url, "--http2"), (&url, "--http3"), (&names, "--http3")] {
+        let output = run(&place.asked(url, &["get", "network-map", "--json", http]));
+        assert!(output.status.success(), "{http}: {}", text(&output.stderr));
+        answers.push(text(&output.stdout));
+    }
+    assert!(answers[0].contains("\"network-map\"") && answers.iter().all(|answer| *answer == answers[0]));
+    // A request with a body.
+    let rank = place.asked(&url, &["rank", "--http3", "--src", "141.24.0.1", "145.120.0.1", "193.204.0.1"]);
+    let output = run(&rank);
+    assert!(output.status.success() && text(&output.stdout).contains("193.204.0.1"), "{}", text(&output.stderr));
+    let output = run(&["get", "--http3", "--server", &url]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("UnknownIssuer") && text(&output.stderr).contains("--cacert"), "{}", text(&output.stderr));
+    // Who is done has said so.
+    assert_eq!(server.status()["clients"]["http3"], 0);
+}
+
+/// Followed over HTTP/3: every version the demo makes, over two ends of the server, and none twice.
+#[test]
+fn a_restart_leaves_no_gap_over_http3() {
+    const LINES: usize = 12;
+    let place = Place::new();
+    let mut server = place.serve();
+    let url = place.url();
+    let id = "cost-map-routingcost";
+    let vias = ["sse", "tips", "auto"];
+    let count = LINES.to_string();
+    let watches = vias.map(|via| Watch::start(&place.asked(&url, &["watch", id, "--json", "--http3", "--via", via, "--count", &count])));
+    let mut seen = vias.map(|_| Vec::new());
+    for end in ["TERM", "KILL", ""] {
+        for (watch, seen) in watches.iter().zip(&mut seen) {
+            seen.extend((0..LINES / 3).map(|_| watch.line()));
+        }
+        if !end.is_empty() {
+            let clients = &server.status()["clients"];
+            assert_eq!((&clients["http1"], &clients["http2"], &clients["http3"]), (&0.into(), &0.into(), &3.into()));
+            server.signal(end);
+            server.exit();
+            server = place.serve();
+        }
+    }
+    let history = server.admin("GET", &format!("/v1/resources/{id}/history"), "").json();
+    let kept: Vec<_> = history["versions"].as_array().unwrap().iter().map(|version| (&version["seq"], &version["tag"])).collect();
+    for (via, lines) in vias.iter().zip(&seen) {
+        let tags: Vec<_> = lines.iter().map(|line| &line["tag"]).collect();
+        assert!(kept.windows(LINES).any(|kept| kept.iter().map(|(_, tag)| *tag).eq(tags.iter().copied())), "{via}: {tags:?} of {kept:?}");
+        assert!(lines[0]["document"].is_object() && lines[1..].iter().all(|line| line["patch"].is_object()), "{via}: one full copy");
+        if *via != "sse" {
+            let first = lines[0]["seq"].as_u64().unwrap();
+            let numbers = lines.iter().map(|line| line["seq"].as_u64().unwrap());
+            assert!(numbers.eq((first..).take(LINES)), "{via}: each version once, in its order");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("tls");
+    let dir = dir.to_str().unwrap();
+    for (args, says) in [
+        (&["dev-cert", "--dir", dir, "no name"][..], "neither a name nor an address"),
+        (&["dev-cert", "--dir", dir, "alto..test"], "neither a name nor an address"),
+        (&["get", "--http3"], "https://"),
+        (&["get", "--http3", "--http2"], "--http2"),
+        (&["watch", "m", "--http3", "--server", "http://127.0.0.1:1"], "https://"),
+        (&["watch", "m", "--http3", "--via", "ws", "--server", "https://127.0.0.1:1"], "--via ws does not go over HTTP/3"),
+        (&["watch", "m", "--http3", "--via", "h2", "--server", "https://127.0.0.1:1"], "--via h2 does not go over HTTP/3"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(says) && output.stdout.is_empty(), "{args:?}: {}", text(&output.stderr));
+    }
+    assert!(!Path::new(dir).exists(), "nothing was made");
+}
