@@ -241,8 +241,9 @@ async fn answer<H: Handler>(
             }
         },
     };
-    // What is left of the request is not wanted (RFC 9114 section 4.1.1).
-    receiving.stop_sending(Code::H3_NO_ERROR);
+    // What is left of the request is not wanted (RFC 9114 section 4.1.1). That tells the client to stop; to tell it by `stop_sending` would
+    // panic in h3-quinn when the last wait for data was given up.
+    drop(receiving);
     let reply = match answer {
         Answer::Now(reply) => reply,
         Answer::Later(reply) => reply.await,

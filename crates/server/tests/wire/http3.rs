@@ -11,7 +11,11 @@ use h3_quinn::{BidiStream, OpenStreams};
 use http::{Request, Response};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use server::{Limits, NoSources, Options};
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::task::JoinHandle;
 
 type Stream = RequestStream<BidiStream<Bytes>, Bytes>;
@@ -25,6 +29,14 @@ struct Client {
 
 impl Client {
     async fn connect(address: SocketAddr, trusted: &CertificateDer<'static>) -> Result<Self, quinn::ConnectionError> {
+        Self::connect_as(address, trusted, quinn::TransportConfig::default()).await
+    }
+
+    async fn connect_as(
+        address: SocketAddr,
+        trusted: &CertificateDer<'static>,
+        transport: quinn::TransportConfig,
+    ) -> Result<Self, quinn::ConnectionError> {
         let mut roots = RootCertStore::empty();
         roots.add(trusted.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -33,7 +45,9 @@ impl Client {
         tls.alpn_protocols = vec![b"h3".to_vec()];
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
         let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        endpoint.set_default_client_config(config);
         let quic = endpoint.connect(address, "alto.example.com").unwrap().await?;
         let (mut driver, send) = h3::client::new(h3_quinn::Connection::new(quic.clone())).await.unwrap();
         let driver = tokio::spawn(async move { std::future::poll_fn(|context| driver.poll_close(context)).await });
@@ -191,5 +205,57 @@ fn new_certificates_are_taken() {
         let new = certificate(folder.path());
         while Client::connect(served.public, &new).await.is_err() {}
         assert_eq!(before.get("/directory").await.0.status(), 200);
+    });
+}
+
+/// A client that does not end its request is told so, whether its body is wanted or not, and the connection goes on.
+#[test]
+fn unfinished_requests_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = certificate(folder.path());
+    let short = Duration::from_millis(100);
+    let limits = Limits { body_time_max: short, discard_pause_max: short, ..Limits::default() };
+    let served = Served::new(Options { tls: Some(files(folder.path())), limits, ..options() });
+    run(async {
+        let mut client = Client::connect(served.public, &certificate).await.unwrap();
+        for (path, want) in [("/resources/filtered-cost-map", 408), ("/nothing", 404)] {
+            for part in [&b""[..], b"{"] {
+                let mut stream = client.send.send_request(post(path, media_type::COST_MAP_FILTER)).await.unwrap();
+                if !part.is_empty() {
+                    stream.send_data(Bytes::from_static(part)).await.unwrap();
+                }
+                assert_eq!(stream.recv_response().await.unwrap().status(), want, "{path} after {part:?}");
+                all(&mut stream).await;
+            }
+        }
+        assert_eq!(client.get("/directory").await.0.status(), 200);
+    });
+}
+
+/// A connection without requests ends with GOAWAY and a close, though its client shows that it lives; and one whose client takes nothing of
+/// its answer, because that answer is given up.
+#[test]
+fn idle_and_stalled_clients_are_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = certificate(folder.path());
+    let publisher = publisher();
+    publish_big(&publisher, 300);
+    // Long enough that a busy machine is not taken for a silent client.
+    let limits = Limits { idle_time_max: Duration::from_secs(2), stall_time_max: Duration::from_millis(200), ..Limits::default() };
+    let served = Served::with(Options { tls: Some(files(folder.path())), limits, ..options() }, publisher, Arc::new(NoSources));
+    run(async {
+        for stalled in [false, true] {
+            let mut transport = quinn::TransportConfig::default();
+            transport.keep_alive_interval(Some(Duration::from_millis(200))).stream_receive_window(1000u32.into());
+            let mut client = Client::connect_as(served.public, &certificate, transport).await.unwrap();
+            let mut stream = client.send(Request::get("https://a/resources/big-costs").body(()).unwrap(), b"").await;
+            assert_eq!(stream.recv_response().await.unwrap().status(), 200);
+            if !stalled {
+                all(&mut stream).await;
+            }
+            let ended = client.quic.closed().await;
+            assert!(matches!(ended, quinn::ConnectionError::ApplicationClosed(_)), "{ended}");
+            assert_eq!(stream.recv_data().await.is_err(), stalled);
+        }
     });
 }
