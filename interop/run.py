@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 
-from suite import admin, autobahn, browser, curl, h2push, http3, nghttp, patches, proxies, sse, tips, tls, websocket
+from suite import admin, autobahn, browser, curl, h2push, http3, nghttp, patches, proxies, sse, tips, tls, websocket, websocket_h2
 from suite.report import Report
 from suite.server import Server
 from suite.walk import Walk
@@ -41,6 +41,7 @@ def main():
             sse.run(report, live)
             tips.run(report, live)
             websocket.run(report, live)
+            websocket_h2.run(report, live)
             h2push.run(report, live, node_modules)
             browser.run(report, live, node_modules)
             autobahn.run(report, live, scratch, wstest, echo)
