@@ -11,7 +11,7 @@ const PAGE: &str = "docs/architecture.md";
 const CORES: [&str; 4] = ["alto", "topology", "maps", "history"];
 
 /// What a core must not pull in: runtimes and what only makes sense with one.
-const RUNTIMES: [&str; 6] = ["tokio", "hyper", "h2", "rustls", "mio", "notify"];
+const RUNTIMES: [&str; 9] = ["tokio", "hyper", "h2", "h3", "quinn", "tokio-tungstenite", "rustls", "mio", "notify"];
 
 /// Compares and prints every difference.
 pub fn run() -> Result<()> {
