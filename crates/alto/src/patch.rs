@@ -97,16 +97,21 @@ pub fn apply_to_value(kind: Kind, document: &mut Value, patch: &[u8], limits: &L
 /// has its lists sorted and forgot what it did not know: a JSON patch, which names places, fits if the document was written by us; one
 /// of somebody else is to be kept as a [`Value`] ([`apply_to_value`]).
 pub fn apply_to(document: &mut Document, kind: Kind, patch: &[u8], limits: &Limits) -> Result<(), Fault> {
-    let done = match (&mut *document, kind) {
-        (Document::CostMap(map), Kind::Merge) => in_place::cost_map(map, patch, limits),
-        (Document::NetworkMap(map), kind) => in_place::network_map(map, kind, patch, limits),
-        _ => None,
-    };
-    if done.is_none() {
+    if apply_in_place(document, kind, patch, limits).is_none() {
         let body = apply(kind, &document.to_json(), patch, limits)?;
         *document = Document::parse_within(&body, Some(document.media_type()), limits)?;
     }
     Ok(())
+}
+
+/// The same if the change is of the usual kind; `None`, nothing done, for all others and for whatever is wrong. A cost map may be one that
+/// is served: it comes out with its names sorted, and without those that have no cost.
+pub fn apply_in_place(document: &mut Document, kind: Kind, patch: &[u8], limits: &Limits) -> Option<()> {
+    match (document, kind) {
+        (Document::CostMap(map), Kind::Merge) => in_place::cost_map(map, patch, limits),
+        (Document::NetworkMap(map), kind) => in_place::network_map(map, kind, patch, limits),
+        _ => None,
+    }
 }
 
 /// Any JSON, read as strictly as a document.

@@ -1,5 +1,5 @@
-//! What a commit costs: one in a hundred costs of a map of 1,000 PIDs changed, and what of it goes where. Medians; CPU of the one thread
-//! that commits, without a disk.
+//! What a commit costs: one in a hundred costs of a map of 1,000 PIDs changed, in memory and to a log on the disk, and what of it goes
+//! where. Medians; CPU of the one thread that commits.
 //!
 //! `cargo bench -p history --bench commit`; with `ALTOCAST_RESTART_VERSIONS` set, what a restart with so many versions of a map of 10 MB
 //! costs instead.
@@ -15,7 +15,9 @@ use alto::{
 use history::{Accepts, Change, Guard, Limits, Publisher, Start};
 use maps::guidance::{self, Guidance, Inputs, Published, Resource, Service};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     hint::black_box,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -59,13 +61,16 @@ impl Times {
         done
     }
 
-    fn print(mut self, name: &str, note: &str) {
+    /// Returns the median of the CPU times, milliseconds.
+    fn print(mut self, name: &str, note: &str) -> f64 {
         let median = |values: &mut Vec<Duration>| {
             values.sort();
             values[values.len() / 2].as_secs_f64() * 1e3
         };
         let (mut wall, mut cpu) = self.0.drain(..).unzip::<_, _, Vec<_>, Vec<_>>();
-        println!("{name:<44} {:>8.2} ms CPU {:>8.2} ms {note}", median(&mut cpu), median(&mut wall));
+        let cpu = median(&mut cpu);
+        println!("{name:<54} {cpu:>8.2} ms CPU {:>8.2} ms {note}", median(&mut wall));
+        cpu
     }
 }
 
@@ -93,12 +98,35 @@ impl Network {
         })
     }
 
-    /// One in a hundred costs is another.
-    fn costs(&mut self) -> Document {
+    /// One in a hundred costs becomes another; their places.
+    fn change(&mut self) -> BTreeSet<usize> {
+        let mut changed = BTreeSet::new();
         for _ in 0..self.values.len() / 100 {
             let at = (self.random.next() % self.values.len() as u64) as usize;
             self.values[at] = cost(&mut self.random, self.whole);
+            changed.insert(at);
         }
+        changed
+    }
+
+    /// The change as a merge patch.
+    fn patch(&mut self) -> Vec<u8> {
+        let mut rows: BTreeMap<&Pid, BTreeMap<&Pid, f64>> = BTreeMap::new();
+        let changed = self.change();
+        for at in changed {
+            rows.entry(&self.pids[at / self.pids.len()]).or_default().insert(&self.pids[at % self.pids.len()], self.values[at]);
+        }
+        let row = |(source, costs): (&Pid, BTreeMap<&Pid, f64>)| {
+            let costs: Vec<String> = costs.iter().map(|(destination, cost)| format!("\"{destination}\":{cost}")).collect();
+            format!("\"{source}\":{{{}}}", costs.join(","))
+        };
+        let rows: Vec<String> = rows.into_iter().map(row).collect();
+        format!("{{\"cost-map\":{{{}}}}}", rows.join(",")).into()
+    }
+
+    /// All costs, after the change.
+    fn costs(&mut self) -> Document {
+        self.change();
         let table = CostTable { sources: self.pids.clone(), destinations: self.pids.clone(), values: self.values.clone() };
         let cost_type = CostType::numerical("routingcost".parse().unwrap());
         Document::CostMap(CostMap { dependent_vtags: Vec::new(), vtag: None, tables: vec![(cost_type, table)] })
@@ -141,15 +169,34 @@ fn main() {
         return restart(780, versions);
     }
     for whole in [true, false] {
-        println!("\n{PIDS} x {PIDS} costs, {}, 1 % changed", if whole { "whole numbers" } else { "fractions" });
-        commits(whole);
+        println!("\n{PIDS} x {PIDS} costs, {}, 1 % changed", numbers(whole));
+        commits(whole, Publisher::new(Limits::default(), Guard::default()), "in memory");
+        in_folder(|folder| commits(whole, durable(folder), "durable"));
+        patches(whole, None);
+        in_folder(|folder| patches(whole, Some(folder)));
         stages(whole);
     }
 }
 
-fn commits(whole: bool) {
+/// With a folder of its own, on the disk that has the folder for temporary files.
+fn in_folder(work: impl FnOnce(&Path)) {
+    let folder = std::env::temp_dir().join(format!("altocast-bench-{}", std::process::id()));
+    work(&folder);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+fn durable(folder: &Path) -> Publisher {
+    let store = Arc::new(store::Folder::open(folder).unwrap());
+    Publisher::with_store(Limits::default(), Guard::default(), store, SystemTime::UNIX_EPOCH).unwrap()
+}
+
+fn numbers(whole: bool) -> &'static str {
+    if whole { "whole numbers" } else { "fractions" }
+}
+
+fn commits(whole: bool, publisher: Publisher, kept: &str) {
     let mut network = Network::new(whole, PIDS);
-    let publisher = Publisher::new(Limits::default(), Guard::default()).without_thread();
+    let publisher = publisher.without_thread();
     let put = |name: &str, document| Change::Put { id: id(name), document };
     let now = SystemTime::UNIX_EPOCH;
     publisher.apply(vec![put("m", network.map()), put("c", network.costs())], now, false).unwrap();
@@ -163,7 +210,33 @@ fn commits(whole: bool) {
         assert!(!item.is_snapshot());
         (patch, full) = (item.body.len(), view.edge(history::Seq(0), item.to).unwrap().body.len());
     }
-    times.print("commit: all of it, but the diff's shortcuts", &format!("  patch {patch} of {full} bytes"));
+    let took = times.print(&format!("commit {kept}: all of it, but the diff's shortcuts"), &format!("  patch {patch} of {full} bytes"));
+    // Read by `cargo xtask bench`.
+    println!("figure: commit {kept}, {} = {took:.3} ms", numbers(whole));
+}
+
+/// The same change as a merge patch from outside; with a folder, durable there when it is done.
+fn patches(whole: bool, folder: Option<&Path>) {
+    let mut network = Network::new(whole, PIDS);
+    let publisher = match folder {
+        None => Publisher::new(Limits::default(), Guard::default()),
+        Some(folder) => durable(folder),
+    };
+    let publisher = publisher.without_thread();
+    let put = |name: &str, document| Change::Put { id: id(name), document };
+    let now = SystemTime::UNIX_EPOCH;
+    publisher.apply(vec![put("m", network.map()), put("c", network.costs())], now, false).unwrap();
+    let (mut times, mut bytes) = (Times::default(), 0);
+    for round in 0..ROUNDS {
+        let patch = network.patch();
+        bytes = patch.len();
+        let change = vec![Change::MergePatch { id: id("c"), patch }];
+        let commit = times.time(|| publisher.apply(change, now, false).unwrap());
+        assert_eq!(commit.changed[0].seq.0, round as u64 + 2);
+    }
+    let name = if folder.is_some() { "commit of a merge patch, durable in a folder" } else { "commit of a merge patch" };
+    let took = times.print(name, &format!("  patch {bytes} bytes"));
+    println!("figure: {name}, {} = {took:.3} ms", numbers(whole));
 }
 
 fn stages(whole: bool) {

@@ -425,7 +425,7 @@ impl Next {
     }
 
     fn patch(&mut self, before: &Snapshot, id: ResourceId, kind: Kind, patch: &[u8], limits: &Limits) -> Result<(), Error> {
-        let document = patch::apply(patch::base(&before.versions, &id)?, kind, patch, limits)?;
+        let document = patch::apply(before, &id, kind, patch, limits)?;
         self.put(id, document)
     }
 }

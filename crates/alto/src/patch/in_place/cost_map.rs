@@ -196,7 +196,6 @@ impl Changes {
             self.widen(map);
         }
         let tables = map.tables.len();
-        let mut lost = !self.removed.is_empty();
         for (number, (_, table)) in map.tables.iter_mut().enumerate() {
             let width = table.destinations.len();
             for &row in &self.removed {
@@ -204,12 +203,9 @@ impl Changes {
             }
             for (&(row, column), cost) in self.cells.iter().zip(self.values.iter().skip(number).step_by(tables)) {
                 table.values[row as usize * width + column as usize] = *cost;
-                lost |= cost.is_nan();
             }
         }
-        if lost || !self.rows.new.is_empty() || !self.columns.new.is_empty() {
-            compact(map);
-        }
+        compact(map);
     }
 
     /// Room for the new names, after those that there are.
@@ -231,16 +227,7 @@ impl Changes {
 /// As a map is read: names sorted, those without any cost left out.
 fn compact(map: &mut CostMap) {
     let Some((_, first)) = map.tables.first() else { return };
-    let (mut rows, mut columns) = (vec![false; first.sources.len()], vec![false; first.destinations.len()]);
-    for (_, table) in &map.tables {
-        for (row, row_used) in rows.iter_mut().enumerate() {
-            for (cost, column_used) in table.row(row).iter().zip(&mut columns) {
-                let there = !cost.is_nan();
-                *row_used |= there;
-                *column_used |= there;
-            }
-        }
-    }
+    let (rows, columns) = used(map, first.sources.len(), first.destinations.len());
     let rows = order(&first.sources, &rows);
     let columns = order(&first.destinations, &columns);
     let stays = |order: &[usize], names: &[Pid]| order.len() == names.len() && order.iter().copied().eq(0..names.len());
@@ -257,6 +244,24 @@ fn compact(map: &mut CostMap) {
         }
         *table = CostTable { sources: sources.clone(), destinations: destinations.clone(), values };
     }
+}
+
+/// Rows and columns with a cost in any table. Of a full map this looks at one row and one column.
+fn used(map: &CostMap, sources: usize, destinations: usize) -> (Vec<bool>, Vec<bool>) {
+    let there = |row: usize, column: usize| map.tables.iter().any(|(_, table)| !table.at(row, column).is_nan());
+    let rows = (0..sources).map(|row| (0..destinations).any(|column| there(row, column))).collect();
+    let mut columns = vec![false; destinations];
+    let mut missing: Vec<usize> = (0..destinations).collect();
+    for row in 0..sources {
+        missing.retain(|&column| {
+            columns[column] = there(row, column);
+            !columns[column]
+        });
+        if missing.is_empty() {
+            break;
+        }
+    }
+    (rows, columns)
 }
 
 fn order(names: &[Pid], used: &[bool]) -> Vec<usize> {
