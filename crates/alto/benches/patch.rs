@@ -44,7 +44,7 @@ fn vtag(resource: &str, tag: &str) -> VersionTag {
     VersionTag { resource_id: resource.parse().expect("an id"), tag: tag.parse().expect("a tag") }
 }
 
-fn row<T>(what: &str, bytes: usize, mut prepare: impl FnMut() -> T, mut work: impl FnMut(&mut T)) {
+fn row<T>(what: &str, bytes: usize, mut prepare: impl FnMut() -> T, mut work: impl FnMut(&mut T)) -> f64 {
     let mut times: Vec<f64> = (0..RUNS)
         .map(|_| {
             let mut with = prepare();
@@ -55,6 +55,7 @@ fn row<T>(what: &str, bytes: usize, mut prepare: impl FnMut() -> T, mut work: im
         .collect();
     times.sort_by(f64::total_cmp);
     println!("{what:<64} {:>9.2} {bytes:>10}", times[RUNS / 2]);
+    times[RUNS / 2]
 }
 
 fn costs() {
@@ -74,11 +75,16 @@ fn costs() {
     let cost_type = CostType::numerical(Metric::routingcost());
     let (dependent, tags) = ([vtag("network-map", "1")], [vtag("costs", "1"), vtag("costs", "2")]);
     let parts = |table, tag| CostMapParts { dependent_vtags: &dependent, vtag: Some(&tags[tag]), cost_type: &cost_type, table };
-    for (what, new) in [("1 % of a million cells", &changed), ("1 %, and another PID for one of the thousand", &moved)] {
+    let cases =
+        [("1 % of a million cells", "diff", &changed), ("1 %, and another PID for one of the thousand", "diff, another PID", &moved)];
+    for (what, figure, new) in cases {
         let (old, new) = (parts(&table, 0), parts(new, 1));
         let patches = old.diff(&new);
         let merge = patches.merge.expect("costs can always be said");
-        row(&format!("cost map, {what}: both patches made"), merge.len(), || (), |()| _ = black_box(old.diff(&new)));
+        let took = row(&format!("cost map, {what}: both patches made"), merge.len(), || (), |()| _ = black_box(old.diff(&new)));
+        // Read by `cargo xtask bench`.
+        println!("figure: {figure} = {took:.3} ms");
+        println!("figure: {figure}, patch = {} bytes", merge.len());
         let document = || {
             let tables = vec![(cost_type.clone(), table.clone())];
             Document::CostMap(CostMap { dependent_vtags: dependent.to_vec(), vtag: Some(tags[0].clone()), tables })

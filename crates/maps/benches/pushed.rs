@@ -164,6 +164,13 @@ fn demo() {
         "demo series, damping off: {sent} bytes pushed in {changes} changes, {:.2} times the smallest merge patches ({least} bytes), full copies {all}",
         sent as f64 / least as f64
     ));
+    figure("demo, pushed", sent as f64, "bytes");
+    figure("demo, smallest", least as f64, "bytes");
+}
+
+/// Read by `cargo xtask bench`.
+fn figure(name: &str, value: f64, unit: &str) {
+    say(&format!("figure: {name} = {value:.3} {unit}"));
 }
 
 /// The smallest merge patch that holds the changed cells, and the tag by which a client knows the version: from the documents themselves.
@@ -273,7 +280,9 @@ fn provider(noise: f64) {
             shares[shares.len() / 2] * 100.0,
             shares[shares.len() - 1] * 100.0
         ));
+        figure(&format!("provider {} %, {metric}, damping {what}", noise * 100.0), shares[shares.len() / 2] * 100.0, "%");
     }
+    figure(&format!("provider {} %, furthest", noise * 100.0), worst, "steps");
     say(&format!("  furthest served cost: {worst:.3} steps off; damping both tables: {:.1} ms", median(times)));
 }
 

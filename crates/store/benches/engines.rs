@@ -1,7 +1,8 @@
 //! The engine of the store beside another: group commits, a window of versions that moves on, and a start after SIGKILL.
 //!
-//! `cargo bench -p store`. Each part runs in a process of its own, which kills itself at its end; the files lie in the folder for
-//! temporary files, so set TMPDIR to the disk that is meant. Figures of 2026 in `docs/architecture.md`.
+//! `cargo bench -p store`, or with names of parts (`-- small window`). Each part runs in a process of its own, which kills itself at its
+//! end; the files lie in the folder for temporary files, so set TMPDIR to the disk that is meant. Figures of 2026 in
+//! `docs/architecture.md`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench ends at the first thing that goes wrong")]
 use fjall::{KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use std::{
@@ -151,6 +152,9 @@ fn main() {
                 on_disk(folder) >> 20,
                 largest.max(on_disk(folder)) >> 20,
             );
+            // Read by `cargo xtask bench`.
+            println!("figure: {engine_name}, {part}, commit = {:.3} ms", milliseconds(times[500]));
+            println!("figure: {engine_name}, {part}, largest = {} MB", largest.max(on_disk(folder)) >> 20);
             kill();
         }
         [_, "start", engine, part, folder] => {
@@ -164,11 +168,15 @@ fn main() {
                 bytes >> 20,
                 milliseconds(started.elapsed())
             );
+            println!("figure: {engine}, {part}, open = {:.3} ms", milliseconds(open));
             kill();
         }
         _ => {
             let me = env::current_exe().unwrap();
-            for part in ["small", "append", "window"] {
+            let parts = ["small", "append", "window"];
+            let named = |part: &str| arguments.iter().any(|argument| argument == part);
+            let all = !parts.into_iter().any(named);
+            for part in parts.into_iter().filter(|part| all || named(part)) {
                 for engine in ["redb", "fjall"] {
                     let dir = tempfile::tempdir().unwrap();
                     for step in ["part", "start"] {

@@ -6,6 +6,7 @@
 mod crates;
 mod exchange;
 mod fan_out;
+mod history;
 mod load;
 mod maps;
 mod page;
@@ -18,7 +19,14 @@ use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
 use load::{Http, Plan};
 use page::Row;
-use std::{fmt::Write, fs, net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{
+    fmt::Write,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 use usage::Cpu;
 
 /// How long to measure.
@@ -37,6 +45,8 @@ enum Part {
     Maps,
     /// One event to thousands of clients, beside nchan and mosquitto.
     FanOut,
+    /// Changes, commits, pushed bytes, the store's engine.
+    History,
     /// Coming back with a long history.
     Restart,
     /// The benches of the crates.
@@ -44,7 +54,8 @@ enum Part {
 }
 
 /// The parts by name, in the order of the page.
-const PARTS: [(&str, Part); 4] = [("maps", Part::Maps), ("fan-out", Part::FanOut), ("restart", Part::Restart), ("crates", Part::Crates)];
+const PARTS: [(&str, Part); 5] =
+    [("maps", Part::Maps), ("fan-out", Part::FanOut), ("history", Part::History), ("restart", Part::Restart), ("crates", Part::Crates)];
 
 /// Measures the named parts (all, when none is named) and prints; without `--quick` it writes their sections of the page.
 pub fn run(args: &[&str]) -> Result<()> {
@@ -72,28 +83,43 @@ pub fn run(args: &[&str]) -> Result<()> {
     let scratch = workspace::target_dir()?.join("bench");
     fs::remove_dir_all(&scratch).or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     fs::create_dir_all(&scratch)?;
+    // A part that fails leaves its section of the page as it was, and does not take the parts after it along.
+    let mut failures = Vec::new();
     for (name, part, filter) in chosen {
-        let mut rows = Vec::new();
-        let mut details = String::new();
-        match part {
-            Part::Maps => {
-                http(&program, &scratch, effort, &mut rows)?;
-                rows.push(memory(&program, &scratch)?);
-                rows.push(first_answer(&program, effort)?);
-            }
-            Part::FanOut => fan_out::measure(&program, &scratch, effort, filter, &mut rows)?,
-            Part::Restart => rows.push(restart::measure(&program, &scratch, effort)?),
-            Part::Crates => {
-                details = cargo_bench(&scratch)?;
-                rows.extend(crates::rows(&details)?);
-            }
-        }
-        println!("\n{}", page::table(&rows));
-        if effort == Effort::Full && filter.is_empty() {
-            page::write(name, &rows, &details)?;
+        let started = Instant::now();
+        let measured = measure(part, filter, effort, &program, &scratch).and_then(|(rows, details)| {
+            println!("\n{}", page::table(&rows));
+            if effort == Effort::Full && filter.is_empty() { page::write(name, &rows, &details) } else { Ok(()) }
+        });
+        println!("part {name}: {:.0} s", started.elapsed().as_secs_f64());
+        if let Err(error) = measured {
+            println!("part {name} failed: {error:#}");
+            failures.push(name);
         }
     }
+    ensure!(failures.is_empty(), "failed, and not written: {}", failures.join(", "));
     Ok(())
+}
+
+/// The rows of a part, and what else it printed.
+fn measure(part: Part, filter: &str, effort: Effort, program: &Path, scratch: &Path) -> Result<(Vec<Row>, String)> {
+    let mut rows = Vec::new();
+    let mut details = String::new();
+    match part {
+        Part::Maps => {
+            http(program, scratch, effort, &mut rows)?;
+            rows.push(memory(program, scratch)?);
+            rows.push(first_answer(program, effort)?);
+        }
+        Part::FanOut => fan_out::measure(program, scratch, effort, filter, &mut rows)?,
+        Part::History => (rows, details) = history::measure()?,
+        Part::Restart => rows.push(restart::measure(program, scratch, effort)?),
+        Part::Crates => {
+            details = cargo_bench(scratch)?;
+            rows.extend(crates::rows(&details)?);
+        }
+    }
+    Ok((rows, details))
 }
 
 /// GET of ready maps, ours and nginx with the same bytes, in turns.
@@ -212,15 +238,20 @@ fn first_answer(program: &Path, effort: Effort) -> Result<Row> {
     })
 }
 
+/// The benches of the part `crates`; those of `history` are in its file.
+const CRATES_BENCHES: [&str; 5] = ["cost_map", "topology", "guidance", "lpm", "recompute"];
+
 /// Runs the benches of the crates; returns what they printed.
 fn cargo_bench(scratch: &Path) -> Result<String> {
     let mut bench = workspace::cargo();
-    bench.args(["bench", "--package", "alto", "--package", "topology", "--package", "maps", "--benches"]);
+    bench
+        .args(["bench", "--package", "alto", "--package", "topology", "--package", "maps"])
+        .args(CRATES_BENCHES.map(|name| ["--bench", name]).concat());
     match prefixes::ranges(scratch) {
         Ok(files) => _ = bench.env("ALTOCAST_LPM_RANGES", files),
         Err(error) => println!("note: no real prefix table ({error:#}); the benches make one up and say so"),
     }
-    println!("$ cargo bench --package alto --package topology --package maps --benches");
+    println!("$ cargo bench --bench {}", CRATES_BENCHES.join(" --bench "));
     let out = bench.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     ensure!(out.status.success(), "cargo bench ended with {}", out.status);
     let target = format!("{}/", workspace::target_dir()?.display());

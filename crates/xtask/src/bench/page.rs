@@ -1,7 +1,7 @@
 //! The page `docs/benchmarks.md`: a section for each part of the bench, so that a part can be measured again without the others.
 //!
 //! Invariant: writing one part leaves the other sections as they are, with the machine and the day they were measured on.
-use super::{PARTS, maps};
+use super::{PARTS, history, maps};
 use crate::workspace;
 use anyhow::Result;
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
@@ -30,17 +30,22 @@ and rewrites its section. It needs `apt-get install nginx libnginx-mod-nchan mos
 pub fn write(part: &str, rows: &[Row], details: &str) -> Result<()> {
     let file = workspace::root().join("docs/benchmarks.md");
     let known = fs::read_to_string(&file).unwrap_or_default();
-    let mut sections = sections(&known);
-    let machine = format!("Machine: {}.", machine());
+    fs::write(&file, with_section(&known, part, rows, details, &machine()))?;
+    println!("wrote the section {part} of {}", file.display());
+    Ok(())
+}
+
+/// The page with the section of a part made anew.
+fn with_section(page: &str, part: &str, rows: &[Row], details: &str, machine: &str) -> String {
+    let mut sections = sections(page);
     let details = if details.is_empty() { String::new() } else { format!("\nWhat these benches printed:\n\n```text\n{details}```\n") };
-    sections.insert(part.to_owned(), format!("{}\n{}\n- {machine}\n{details}", table(rows), notes(part)).replace("\n\n- ", "\n- "));
+    sections
+        .insert(part.to_owned(), format!("{}\n{}\n- Machine: {machine}.\n{details}", table(rows), notes(part)).replace("\n\n- ", "\n- "));
     let text = PARTS
         .iter()
         .filter_map(|(name, _)| sections.get(*name).map(|section| format!("\n## {name}\n\n{}\n", section.trim())))
         .collect::<String>();
-    fs::write(&file, HEAD.to_owned() + &text)?;
-    println!("wrote the section {part} of {}", file.display());
-    Ok(())
+    HEAD.to_owned() + &text
 }
 
 /// The sections of the page by the name of their part.
@@ -69,6 +74,7 @@ fn notes(part: &str) -> String {
 - nchan: nginx with two workers and channels in shared memory; mosquitto: MQTT over WebSocket, nothing persistent.
 - Every message arrived at every client, else there would be no row."
             .to_owned(),
+        "history" => history::notes(),
         "restart" => "
 - The server is killed with SIGKILL after it acknowledged the last change, and started again on the same data directory; the time runs from the start
   of the process to the whole resource in its newest version."
@@ -119,5 +125,27 @@ mod tests {
         let sections = sections(&page);
         assert_eq!(sections["maps"], "| a |\n\n- note");
         assert_eq!(sections["fan-out"], "text");
+    }
+
+    #[test]
+    fn a_part_that_is_measured_again_leaves_the_others_as_they_were() {
+        let row = |ours: &str| Row { what: "w".into(), target: "t".into(), ours: ours.into(), peer: String::new(), ratio: String::new() };
+        let mut page = "# Benchmarks\n\n| of an older layout |\n".to_owned();
+        for (part, _) in PARTS {
+            page = with_section(&page, part, &[row(&format!("0x1 {part}"))], "line 1\n\nline 2\n", "machine 1");
+        }
+        assert!(!page.contains("older layout"), "{page}");
+        let before = sections(&page);
+        assert_eq!(before.len(), PARTS.len());
+        for (part, _) in PARTS {
+            let again = sections(&with_section(&page, part, &[row("0x2")], "", "machine 2"));
+            for (other, _) in PARTS {
+                if other == part {
+                    assert!(again[other].contains("0x2") && again[other].contains("machine 2") && !again[other].contains("0x1"));
+                } else {
+                    assert_eq!(again[other], before[other], "{other} after {part}");
+                }
+            }
+        }
     }
 }

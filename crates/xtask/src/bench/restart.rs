@@ -37,8 +37,10 @@ pub fn measure(program: &Path, scratch: &Path, effort: Effort) -> Result<Row> {
     let came_back = request(server.admin, "GET", "/v1/resources/large-costs/history", &[], b"")?.body;
     let seq = |history: &[u8]| -> Result<_> {
         let history: serde_json::Value = serde_json::from_slice(history)?;
-        Ok((history["seq"].clone(), history["oldest-seq"].clone()))
+        Ok((history["seq"].as_u64().context("no seq")?, history["oldest-seq"].as_u64().context("no oldest-seq")?))
     };
+    let (newest, oldest) = seq(&history)?;
+    ensure!(newest - oldest >= versions as u64, "only versions {oldest} to {newest} are kept");
     ensure!(seq(&history)? == seq(&came_back)?, "other sequence numbers came back: {:?}, were {:?}", seq(&came_back)?, seq(&history)?);
     Ok(Row {
         what: format!("restart after SIGKILL, {versions} versions of a 10 MB map"),
