@@ -286,11 +286,12 @@ impl Open {
             response.send_reset(Reason::INTERNAL_ERROR);
             return None;
         };
-        self.stalled.as_mut().reset(tokio::time::Instant::now() + self.stall_time_max);
         while !rest.is_empty() {
             stream.reserve_capacity(rest.len());
             let mut capacity = stream.capacity();
             if capacity == 0 {
+                // Most pushes fit the window, and need no timer.
+                self.stalled.as_mut().reset(tokio::time::Instant::now() + self.stall_time_max);
                 let taken = poll_fn(|context| {
                     if let Poll::Ready(capacity) = stream.poll_capacity(context) {
                         return Poll::Ready(Ok(capacity));
@@ -318,7 +319,6 @@ impl Open {
                         };
                     }
                 }
-                self.stalled.as_mut().reset(tokio::time::Instant::now() + self.stall_time_max);
             }
             let slice = rest.split_to(capacity.min(rest.len()));
             if stream.send_data(slice, rest.is_empty()).is_err() {
