@@ -22,6 +22,8 @@ pub(crate) type Listener = Box<dyn Fn(&Commit) + Send + Sync>;
 pub(crate) struct Writer {
     log: Option<Log>,
     queue: Mutex<Queue>,
+    /// Changed only by who holds `queue` too; read without it, for a commit is composed under that.
+    shown: Mutex<Shown>,
     /// Somebody finished a batch.
     finished: Condvar,
 }
@@ -29,11 +31,15 @@ pub(crate) struct Writer {
 /// Number of a commit in the queue, in the order they were composed.
 type Ticket = u64;
 
-struct Queue {
-    guard: Guard,
+/// What those ask for who only look.
+struct Shown {
     held: Option<Waiting>,
     /// What is served.
     durable: Tip,
+}
+
+struct Queue {
+    guard: Guard,
     /// With all commits in the queue.
     tip: Tip,
     waiting: Vec<(Ticket, Composed)>,
@@ -59,9 +65,9 @@ pub(crate) struct Stage<'a> {
 
 impl Writer {
     pub(crate) fn new(log: Option<Log>, guard: Guard, tip: Tip) -> Self {
-        let queue =
-            Queue { guard, held: None, durable: tip.clone(), tip, waiting: Vec::new(), next: 0, leading: false, outcomes: HashMap::new() };
-        Self { log, queue: Mutex::new(queue), finished: Condvar::new() }
+        let shown = Shown { held: None, durable: tip.clone() };
+        let queue = Queue { guard, tip, waiting: Vec::new(), next: 0, leading: false, outcomes: HashMap::new() };
+        Self { log, queue: Mutex::new(queue), shown: Mutex::new(shown), finished: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -69,9 +75,14 @@ impl Writer {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is served, as the writer knows it.
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        // Nothing panics between two of its assignments.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is served, as the writer knows it. Waits for no commit.
     pub(crate) fn with_durable<T>(&self, read: impl FnOnce(&Tip) -> T) -> T {
-        read(&self.lock().durable)
+        read(&self.shown().durable)
     }
 
     pub(crate) fn set_guard(&self, guard: Guard) {
@@ -79,7 +90,7 @@ impl Writer {
     }
 
     pub(crate) fn held(&self) -> Option<Waiting> {
-        self.lock().held.clone()
+        self.shown().held.clone()
     }
 
     /// Commits, and returns when the commit is durable and visible.
@@ -97,8 +108,9 @@ impl Writer {
             Ok(composed) => composed,
             Err(Refused::Error(error)) => return Err(error),
             Err(Refused::Held(moved, computed)) => {
-                let since = queue.held.as_ref().map_or(now, |waiting| waiting.held.since);
-                queue.held = Some(Waiting { held: Held { moved: moved.clone(), since }, computed, since: queue.next });
+                let mut shown = self.shown();
+                let since = shown.held.as_ref().map_or(now, |waiting| waiting.held.since);
+                shown.held = Some(Waiting { held: Held { moved: moved.clone(), since }, computed, since: queue.next });
                 return Err(Error::Guarded(moved));
             }
         };
@@ -148,11 +160,12 @@ impl Drop for Leading<'_> {
         queue.leading = false;
         match &self.written {
             Ok(()) => {
+                let mut shown = self.writer.shown();
                 for (ticket, composed) in self.batch.drain(..) {
-                    if composed.computed && queue.held.as_ref().is_some_and(|waiting| waiting.since <= ticket) {
-                        queue.held = None;
+                    if composed.computed && shown.held.as_ref().is_some_and(|waiting| waiting.since <= ticket) {
+                        shown.held = None;
                     }
-                    queue.durable = composed.tip;
+                    shown.durable = composed.tip;
                     queue.outcomes.insert(ticket, Ok(composed.commit));
                 }
             }
@@ -162,7 +175,7 @@ impl Drop for Leading<'_> {
                     let Error::NotKept(why) = error else { unreachable!("a write fails in one way") };
                     queue.outcomes.insert(ticket, Err(Error::NotKept(why.clone())));
                 }
-                queue.tip = queue.durable.clone();
+                queue.tip = self.writer.shown().durable.clone();
             }
         }
         self.writer.finished.notify_all();

@@ -13,7 +13,13 @@ use crate::{
     view::Views,
 };
 use history::Publisher;
-use std::{future::Future, net::SocketAddr, sync::Arc, thread, time::Instant};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::Instant,
+};
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
@@ -108,6 +114,7 @@ impl Server {
             documents: alto::Limits { body_bytes_max: limits.document_bytes_max, ..alto::Limits::default() },
             started: Instant::now(),
             listeners,
+            unwritable: AtomicBool::new(false),
         };
         let admin_listening = Arc::new(Listening {
             handler: Arc::new(admin_handler),
@@ -330,6 +337,7 @@ impl Handle {
             ("admin", old.admin == options.admin),
             ("tls", old.tls.is_some() == options.tls.is_some()),
             ("http3", old.http3 == options.http3),
+            ("websocket_origins", old.websocket_origins == options.websocket_origins),
             ("workers", old.workers == options.workers),
             ("limits", old.limits == options.limits),
             ("queries", old.queries == options.queries),

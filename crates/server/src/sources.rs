@@ -31,6 +31,8 @@ pub struct StoreStatus {
     pub folder: Option<PathBuf>,
     /// What it takes on the disk.
     pub bytes: u64,
+    /// Why nothing can be written now: commits are refused, what was published before is served.
+    pub trouble: Option<String>,
 }
 
 /// One source as it is now.

@@ -31,6 +31,8 @@ pub(crate) struct Engine {
     /// `None` after a failure, until the file could be opened again.
     database: RwLock<Option<Arc<Database>>>,
     writer: Mutex<Writer>,
+    /// Why the last write failed. Apart from the writer: who asks does not wait for a disk.
+    trouble: Mutex<Option<String>>,
 }
 
 /// What only the writer needs.
@@ -61,10 +63,26 @@ impl Engine {
     /// Opens what `opener` opens; the first time of a file, it is set up.
     pub(crate) fn open(opener: Opener) -> Result<Self, Closed> {
         let (database, batches) = open(&opener)?;
-        Ok(Self { opener, database: RwLock::new(Some(Arc::new(database))), writer: Mutex::new(Writer { batches }) })
+        Ok(Self {
+            opener,
+            database: RwLock::new(Some(Arc::new(database))),
+            writer: Mutex::new(Writer { batches }),
+            trouble: Mutex::default(),
+        })
     }
 
     pub(crate) fn write(&self, batch: &[Write]) -> Result<(), Error> {
+        let written = self.try_write(batch);
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = written.as_ref().err().map(ToString::to_string);
+        written
+    }
+
+    /// Why the last write failed.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn try_write(&self, batch: &[Write]) -> Result<(), Error> {
         let mut writer = self.writer();
         let database = match self.database() {
             Some(database) => database,

@@ -67,7 +67,7 @@ impl Store for Folder {
     fn usage(&self) -> Usage {
         // Blocks, for the file has holes.
         let bytes = fs::metadata(&self.file).map_or(0, |file| file.blocks() * 512);
-        Usage { folder: Some(self.folder.clone()), bytes }
+        Usage { folder: Some(self.folder.clone()), bytes, trouble: self.engine.trouble() }
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Usage {
     pub folder: Option<PathBuf>,
     /// Bytes on disk, or held.
     pub bytes: u64,
+    /// Why the last write failed; `None` since one succeeded.
+    pub trouble: Option<String>,
 }
 
 /// Where bytes are kept. Any number of threads may use one.
@@ -53,6 +55,6 @@ pub trait Store: Send + Sync + 'static {
     fn scan(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), Error>;
     /// For an operator; cheap enough to ask every second.
     fn usage(&self) -> Usage {
-        Usage { folder: None, bytes: 0 }
+        Usage { folder: None, bytes: 0, trouble: None }
     }
 }

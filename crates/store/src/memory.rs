@@ -63,7 +63,7 @@ impl Store for Memory {
 
     fn usage(&self) -> Usage {
         let bytes = self.lock().values().flatten().map(|(key, value)| (key.len() + value.len()) as u64).sum();
-        Usage { folder: None, bytes }
+        Usage { folder: None, bytes, trouble: None }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The engine on it is the one of [`crate::Folder`], byte for byte. Everything that is left to chance comes from the seed of a crash.
 use crate::{
-    Error, Store, Table, Write,
+    Error, Store, Table, Usage, Write,
     engine::{CACHE_BYTES_MAX, Closed, Engine},
 };
 use bytes::Bytes;
@@ -131,6 +131,10 @@ impl Store for OnDisk {
 
     fn scan(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), Error> {
         self.0.scan(table, from, to, each)
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { folder: None, bytes: 0, trouble: self.0.trouble() }
     }
 }
 

@@ -113,6 +113,8 @@ fn a_full_disk_refuses_and_recovers() {
     let acknowledged: Vec<u8> =
         (2..5).filter(|n| store.write(&big(*n)).inspect_err(|why| assert!(why.0.contains("no storage space"), "{why}")).is_ok()).collect();
     assert!(acknowledged.len() < 3, "the disk was never full");
+    // An operator is told as long as it lasts.
+    assert!(store.usage().trouble.is_some_and(|why| why.contains("no storage space")));
     let keys = |store: &dyn Store| -> Vec<u8> {
         content(store).unwrap().keys().filter(|(table, _)| *table == "versions").map(|(_, key)| key[0]).collect()
     };
@@ -120,6 +122,7 @@ fn a_full_disk_refuses_and_recovers() {
     assert_eq!(keys(&store), want);
     disk.limit(None);
     store.write(&big(9)).unwrap();
+    assert_eq!(store.usage().trouble, None);
     want.push(9);
     assert_eq!(keys(&store), want);
 }

@@ -498,7 +498,12 @@ impl Pipeline {
                 if let Some(news) = news {
                     self.published(if reload { "configuration" } else { "start" }, &news, outcome);
                 } else if let Ok(commit) = outcome {
-                    info!(commit = commit.snapshot.commit, resources = commit.changed.len(), "published");
+                    let (commit, changed, served) = (commit.snapshot.commit, commit.changed.len(), commit.snapshot.versions.len());
+                    match (changed, served) {
+                        (0, 0) => info!("nothing to serve yet"),
+                        (0, _) => info!(commit, resources = served, "serving what was served before"),
+                        (changed, _) => info!(commit, resources = changed, "published"),
+                    }
                 }
             }
         }

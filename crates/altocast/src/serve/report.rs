@@ -118,7 +118,7 @@ impl SourceReport for Report {
 
     fn store(&self) -> StoreStatus {
         let usage = self.store.as_ref().map(|store| store.usage());
-        StoreStatus { folder: usage.as_ref().and_then(|usage| usage.folder.clone()), bytes: usage.map_or(0, |usage| usage.bytes) }
+        usage.map_or_else(StoreStatus::default, |usage| StoreStatus { folder: usage.folder, bytes: usage.bytes, trouble: usage.trouble })
     }
 
     fn ready(&self) -> bool {

@@ -4,7 +4,7 @@
 //! Invariant: labels come from the directory, from HTTP's status codes and from a closed list of methods, never from a client's text,
 //! so that no client can make a series.
 use crate::{
-    SourceStatus,
+    SourceStatus, StoreStatus,
     transports::{Transports, clients::Count},
 };
 use alto::{id::ResourceId, network_map::AddressGroup};
@@ -344,6 +344,15 @@ pub(super) fn updates(out: &mut String, transports: &Transports) {
     text.one("alto_tips_views", "gauge", help, transports.tips.held() as f64);
     let help = "Control requests for update streams that are not there; many are guesses.";
     text.one("alto_stream_control_missed_total", "counter", help, transports.streams.missed.load(Ordering::Relaxed) as f64);
+    *out = text.0;
+}
+
+/// Where versions are kept.
+pub(super) fn store(out: &mut String, store: &StoreStatus) {
+    let mut text = Text(std::mem::take(out));
+    text.one("alto_store_bytes", "gauge", "What the data folder takes on the disk.", store.bytes as f64);
+    let help = "1: nothing can be written to the data folder, commits are refused.";
+    text.one("alto_store_trouble", "gauge", help, f64::from(u8::from(store.trouble.is_some())));
     *out = text.0;
 }
 

@@ -6,13 +6,15 @@ use bytes::Bytes;
 use history::{Change, Commit, Error};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
-use std::time::SystemTime;
-use tracing::info;
+use std::{sync::atomic::Ordering::Relaxed, time::SystemTime};
+use tracing::{error, info};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
 /// Warnings of one answer. 20: `altocast check` has them all.
 const WARNINGS_MAX: usize = 20;
+/// Changes that one line of the log names; the rest is counted.
+const NAMED_MAX: usize = 4;
 
 impl Admin {
     /// PUT, PATCH or DELETE of one resource.
@@ -33,7 +35,7 @@ impl Admin {
         };
         let existed = self.publisher.current().versions.contains_key(&id);
         let withdraw = request.method() == Method::DELETE;
-        let commit = self.publisher.apply(vec![change], SystemTime::now(), query.confirmed()).map_err(|e| match &e {
+        let commit = self.apply(vec![change], query.confirmed()).map_err(|e| match &e {
             // The request has no document that could be wrong: something that depends on the resource is in its way.
             Error::Refused(refusal) if withdraw => Answer::refused(StatusCode::CONFLICT, e.to_string(), &refusal.body),
             _ => refuse(&e),
@@ -70,7 +72,7 @@ impl Admin {
                 data => self.one(id.clone(), &kind, data.as_bytes(), patch)?,
             });
         }
-        let commit = self.publisher.apply(changes, SystemTime::now(), query.confirmed()).map_err(|e| refuse(&e))?;
+        let commit = self.apply(changes, query.confirmed()).map_err(|e| refuse(&e))?;
         let of = |id: &ResourceId| {
             commit.snapshot.versions.get(id).map(|version| json!({ "resource-id": id, "seq": version.seq, "tag": version.tag }))
         };
@@ -80,6 +82,36 @@ impl Admin {
             StatusCode::OK,
             &json!({ "commit": commit.snapshot.commit, "resources": resources, "also-changed": also(&commit, &named), "withdrawn": commit.withdrawn }),
         ))
+    }
+
+    /// Commits, and says in the log what changed here: whoever looks for the cause of a change finds it beside those that sources made.
+    fn apply(&self, changes: Vec<Change>, confirmed: bool) -> Result<Commit, Error> {
+        let commit = self.heed_disk(self.publisher.apply(changes, SystemTime::now(), confirmed))?;
+        if !commit.changed.is_empty() || !commit.withdrawn.is_empty() {
+            let changed = commit.changed.iter().map(|version| format!("{} seq {}", version.resource, version.seq));
+            let all: Vec<_> = changed.chain(commit.withdrawn.iter().map(|id| format!("{id} withdrawn"))).collect();
+            let more = if all.len() > NAMED_MAX { format!(" and {} more", all.len() - NAMED_MAX) } else { String::new() };
+            info!(commit = commit.snapshot.commit, "published over the admin API: {}{more}", all[..all.len().min(NAMED_MAX)].join(", "));
+        }
+        Ok(commit)
+    }
+
+    /// Says in the log when commits can no longer be kept, and when they can be again; a publisher that tries and tries is one line.
+    fn heed_disk(&self, outcome: Result<Commit, Error>) -> Result<Commit, Error> {
+        match &outcome {
+            Ok(commit) => {
+                if self.unwritable.swap(false, Relaxed) {
+                    info!(commit = commit.snapshot.commit, "commits are kept again");
+                }
+            }
+            Err(Error::NotKept(why)) => {
+                if !self.unwritable.swap(true, Relaxed) {
+                    error!("nothing can be published, what was there is served: {why}");
+                }
+            }
+            Err(_) => {}
+        }
+        outcome
     }
 
     fn one(&self, id: ResourceId, media_type: &str, body: &[u8], patch: bool) -> Result<Change, Answer> {
@@ -152,7 +184,7 @@ impl Admin {
     /// Lets through what the guard holds back.
     pub(super) fn confirm(&self) -> Result<Answer, Answer> {
         let moved = self.publisher.held().map(|held| held.moved);
-        let commit = self.publisher.confirm_held(SystemTime::now()).map_err(|e| refuse(&e))?;
+        let commit = self.heed_disk(self.publisher.confirm_held(SystemTime::now())).map_err(|e| refuse(&e))?;
         if let Some(moved) = moved {
             let (prefixes, of, id) = (moved.prefixes, moved.of, &moved.resource);
             info!(commit = commit.snapshot.commit, "change guard: confirmed, moved {prefixes} of {of} prefixes of {id}");

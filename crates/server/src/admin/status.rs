@@ -31,6 +31,8 @@ impl Admin {
             self.sources.sources().iter().filter_map(|source| Some(format!("source {}: {}", source.name, source.trouble.as_ref()?))),
         );
         troubles.extend(self.certificates.as_ref().and_then(|certificates| certificates.trouble()).map(|why| why.to_string()));
+        let store = self.sources.store();
+        troubles.extend(store.trouble.as_ref().map(|why| format!("data folder: nothing can be published: {why}")));
         let mut clients = self.metrics.clients();
         clients["updates"] =
             self.transports.clients.counts().map(|count| (count.transport.as_str().to_owned(), json!(count.now))).collect();
@@ -49,7 +51,7 @@ impl Admin {
                 "committed-at": (snapshot.commit > 0).then(|| time_text(snapshot.at)),
                 "resources": snapshot.versions.len(),
                 "sources": sources,
-                "store": self.sources.store(),
+                "store": store,
                 "listeners": listeners,
                 "clients": clients,
                 "guard-holds": held.is_some(),
@@ -73,6 +75,7 @@ impl Admin {
         let (snapshot, sources, held) = (self.publisher.current(), self.sources.sources(), self.publisher.held().is_some());
         let mut text = self.metrics.exposition(&snapshot, &sources, held, self.budget.bytes(), SystemTime::now());
         metrics::updates(&mut text, &self.transports);
+        metrics::store(&mut text, &self.sources.store());
         Answer::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
     }
 

@@ -1,7 +1,7 @@
 //! The admin listener: publishing, and who may.
 use crate::served::{COST_MAP, Client, NETWORK_MAP, Served, options, publisher};
 use serde_json::json;
-use server::{Limits, Options, SourceReport, SourceStatus};
+use server::{Limits, Options, SourceReport, SourceStatus, StoreStatus};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 const MERGE: &str = "Content-Type: application/merge-patch+json";
@@ -173,6 +173,10 @@ impl SourceReport for Starting {
     fn ready(&self) -> bool {
         false
     }
+
+    fn store(&self) -> StoreStatus {
+        StoreStatus { trouble: Some("no space left".into()), ..StoreStatus::default() }
+    }
 }
 
 #[test]
@@ -182,9 +186,15 @@ fn sources_are_reported() {
     assert_eq!(served.admin("GET /healthz HTTP/1.1", b"").status, 200);
     let status = served.admin("GET /v1/status HTTP/1.1", b"").json();
     assert_eq!(status["sources"][0]["trouble"], "lab.json: line 3: no JSON");
-    assert!(status["troubles"][0].as_str().unwrap().contains("lab"));
+    assert_eq!(status["store"]["trouble"], "no space left");
+    for what in ["lab", "no space left"] {
+        let troubles = status["troubles"].as_array().unwrap();
+        assert!(troubles.iter().any(|trouble| trouble.as_str().unwrap().contains(what)), "{what}: {troubles:?}");
+    }
     let text = String::from_utf8(served.admin("GET /metrics HTTP/1.1", b"").body).unwrap();
-    assert!(text.contains("alto_source_trouble{source=\"lab\",kind=\"frr-ospf\"} 1"), "{text}");
+    for line in ["alto_source_trouble{source=\"lab\",kind=\"frr-ospf\"} 1", "alto_store_trouble 1"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
 }
 
 /// Sources that say nothing until they are let to.
