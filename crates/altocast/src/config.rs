@@ -13,8 +13,8 @@ pub mod show;
 pub use parse::Problem;
 use section::Section;
 use sections::{
-    AdminSection, DampingSection, DemoSection, GuardSection, HistorySection, LogSection, MapsSection, RuleSection, ServerSection, SourceSection,
-    StoreSection, UpdatesSection,
+    AdminSection, DampingSection, DemoSection, GuardSection, HistorySection, LogSection, MapsSection, RuleSection, ServerSection,
+    SourceSection, StoreSection, UpdatesSection,
 };
 use std::{
     fmt,

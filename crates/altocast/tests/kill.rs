@@ -256,11 +256,11 @@ fn nothing_acknowledged_is_lost_to_kill_9() {
         wait_for(&format!("{newest} of {id} over {via}; it has {}", last.load(Ordering::SeqCst)), || {
             (last.load(Ordering::SeqCst) == newest).then_some(())
         });
-        println!("{via:4} {id}: {} changes", changes.load(Ordering::SeqCst));
+        eprintln!("{via:4} {id}: {} changes", changes.load(Ordering::SeqCst));
     }
     let known = load.known.lock().unwrap();
     assert!(known.wrong.is_empty(), "{:#?}", known.wrong);
-    println!("{kills} kills, {} versions known, acknowledged {:?}", known.tags.len(), known.acknowledged);
+    eprintln!("{kills} kills, {} versions known, acknowledged {:?}", known.tags.len(), known.acknowledged);
     drop((known, stop));
     let _ = following.join().unwrap();
 }

@@ -294,10 +294,10 @@ mod sse {
         // The WebSocket is not there, the view is not opened: the next one is tried.
         server.expect("GET /ws").await.answer(404, "text/plain", "");
         server.expect("POST /x/tips").await.answer(405, "text/plain", "");
-        let refusal = r#"{"meta": {"code": "E_INVALID_FIELD_VALUE", "field": "add/s0/resource-id", "value": "net"}}"#;
+        let refusal = r#"{"meta": {"code": "E_INVALID_FIELD_VALUE", "field": "add/s0/tag", "value": "net"}}"#;
         opened(&mut server, None).await.answer(400, ERROR, refusal);
         let error = timeout(PATIENCE, replica.changed()).await.unwrap().unwrap_err();
-        assert!(error.to_string().contains("add/s0/resource-id"), "{error}");
+        assert!(error.to_string().contains("add/s0/tag"), "{error}");
         assert!(replica.changed().await.is_err(), "it stays ended");
     }
 

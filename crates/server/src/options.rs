@@ -68,8 +68,8 @@ impl TlsFiles {
 /// Bounds on what clients may make the server hold or wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections of the public listener at a time. 16,384: below the 20,000 file descriptors a process commonly has. At the
-    /// bound no more are accepted; they wait in the kernel's queue.
+    /// Connections of the public listener at a time. 16,384: below the 20,000 file descriptors a process commonly has; with more than a process
+    /// may have, each worker takes a table of descriptors of its own. At the bound no more are accepted; they wait in the kernel's queue.
     pub connections_max: usize,
     /// Connections of the admin listener. 256: its users are few, and they must get in when the public listener is full.
     pub admin_connections_max: usize,
@@ -88,7 +88,7 @@ pub struct Limits {
     pub body_time_max: Duration,
     /// How long a client may take nothing of an answer that waits for it. 30 s: it is gone, or wants to hold memory.
     pub stall_time_max: Duration,
-    /// Bytes of the body of a public POST. 4 MiB: 100,000 endpoints, which is what a request may list.
+    /// Bytes of the body of a public POST, or of a message of a WebSocket. 4 MiB: 100,000 endpoints, which is what a request may list.
     pub query_bytes_max: usize,
     /// Bytes of a refused request's body that are read and thrown away, so that the client, who reads only when it has written, gets to
     /// see why (RFC 9112 section 9.6). 16 MiB: four times the largest query; who sends more finds the connection closed.
@@ -114,13 +114,15 @@ pub struct Limits {
     /// Time between two pings of a WebSocket; a client that says nothing at all for two of them is left. 30 s: below the patience of proxies and
     /// of address translators, and two packets a minute.
     pub ping_interval: Duration,
-    /// How long a WebSocket client may take to close its side after we closed ours (RFC 6455 section 7.1.1). 5 s: it is a round trip.
+    /// How long a WebSocket client may take to close its side after we closed ours (RFC 6455 section 7.1.1), and how long a client of HTTP/1.1 that
+    /// closed its side may still get an answer that is waited for. 5 s: it is a round trip; a poll of a client that left is held no longer.
     pub close_time_max: Duration,
     /// Transport queues of one HTTP/2 connection. 128: as many as it may have streams.
     pub connection_queues_max: usize,
     /// Pushes under way on one HTTP/2 connection, whatever the client allows. 32: it takes them as fast as one after the other can be sent.
     pub pushes_max: usize,
-    /// Update streams (RFC 8895), those over TIPS included, at a time. 50,000: each costs a few kilobytes and a connection or a part of one.
+    /// Update streams (RFC 8895) at a time; as many again over TIPS, as many transport queues, as many WebSockets. 50,000: each costs a few
+    /// kilobytes and a connection or a part of one.
     pub update_streams_max: usize,
     /// Substreams of one update stream at a time (RFC 8895 section 10.1). 256: every resource of a large directory.
     pub substreams_max: usize,

@@ -37,6 +37,7 @@ impl Config {
             public_url: it.public_url.clone(),
             credits: demo::credits(self.demo_network()).iter().map(|(text, url)| ((*text).to_owned(), (*url).to_owned())).collect(),
             workers: it.workers,
+            websocket_origins: updates.websocket_origins.clone(),
             limits: server::Limits {
                 connections_max: it.connections_max,
                 query_bytes_max: it.query_bytes_max,
@@ -44,7 +45,10 @@ impl Config {
                 header_time_max: it.header_time_max_seconds.0,
                 body_time_max: it.body_time_max_seconds.0,
                 drain_time_max: it.drain_time_max_seconds.0,
-                update_streams_max: updates.streams_max,
+                update_streams_max: updates.update_streams_max,
+                substream_ids_max: updates.substream_ids_max,
+                connection_queues_max: updates.connection_queues_max,
+                poll_window: updates.poll_window,
                 substreams_max: updates.substreams_max,
                 control_requests_max: updates.control_requests_max,
                 keep_alive: updates.keep_alive_seconds.0,
@@ -52,6 +56,7 @@ impl Config {
                 poll_time_max: updates.poll_time_max_seconds.0,
                 tips_views_max: updates.tips_views_max,
                 tips_view_grace: updates.tips_view_grace_seconds.0,
+                ping_interval: updates.ping_interval_seconds.0,
                 ..default.limits
             },
             ..default

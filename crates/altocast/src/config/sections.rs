@@ -129,24 +129,34 @@ section! {
         in_memory: bool = false,
     }
 
-    /// Clients that are kept up to date: update streams, TIPS.
+    /// Clients that are kept up to date: update streams, TIPS, WebSockets.
     "updates" UpdatesSection {
-        /// Update streams at a time.
-        streams_max: usize = server::Limits::default().update_streams_max,
+        /// Update streams at a time; as many transport queues, and as many WebSockets.
+        update_streams_max: usize = server::Limits::default().update_streams_max,
         /// Resources followed by one update stream.
         substreams_max: usize = server::Limits::default().substreams_max,
+        /// Resources followed by one update stream in its life: an id of the client's may not come again.
+        substream_ids_max: usize = server::Limits::default().substream_ids_max,
+        /// Transport queues of one HTTP/2 connection.
+        connection_queues_max: usize = server::Limits::default().connection_queues_max,
         /// Requests to the control of one update stream in a minute.
         control_requests_max: u32 = server::Limits::default().control_requests_max,
         /// Time between two signs of life on an update stream.
         keep_alive_seconds: Seconds = Seconds(server::Limits::default().keep_alive),
         /// Long polls that wait at a time.
         polls_max: usize = server::Limits::default().polls_max,
+        /// How far ahead of the newest version a poll may wait, in versions.
+        poll_window: u64 = server::Limits::default().poll_window,
         /// How long a poll waits before its client must ask again. Shorter than the patience of proxies between.
         poll_time_max_seconds: Seconds = Seconds(server::Limits::default().poll_time_max),
         /// Views of filtered maps and the like, held for TIPS clients.
         tips_views_max: usize = server::Limits::default().tips_views_max,
         /// How long such a view is held after its last request.
         tips_view_grace_seconds: Seconds = Seconds(server::Limits::default().tips_view_grace),
+        /// Time between two pings of a WebSocket. Shorter than the patience of proxies between.
+        ping_interval_seconds: Seconds = Seconds(server::Limits::default().ping_interval),
+        /// Origins whose web pages may open WebSockets. None: all may, as with every other request of this listener.
+        websocket_origins: Vec<String> = Vec::new() => "[\"https://noc.example.net\"]",
     }
 
     /// A source of topology, prefixes or measurements. This table may occur any number of times.

@@ -202,6 +202,7 @@ macro_rules! whole_setting {
 whole_setting! {
     i32: "a whole number";
     u32: "a whole number, 0 or more";
+    u64: "a whole number, 0 or more";
     usize: "a whole number, 0 or more";
 }
 
@@ -356,6 +357,7 @@ list_setting! {
     PathBuf: "a list of paths, such as [\"ospf.json\", \"prefixes/*.csv\"]";
     Metric: "a list of metric names, such as [\"routingcost\", \"hopcount\"]";
     Glob: "a list of PID names or patterns, such as [\"*\"]";
+    String: "a list of texts in quotes";
 }
 
 impl Setting for BTreeMap<Box<str>, Box<str>> {

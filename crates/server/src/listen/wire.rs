@@ -35,6 +35,7 @@ impl Frame<'_> {
 
 /// What is left of a frame that the other end did not take whole. With no pieces left it may still have to be flushed.
 #[derive(Default)]
+#[allow(clippy::box_collection, reason = "most connections have nothing unsent, and none should hold a deque's room for it")]
 pub(super) struct Unsent(Option<Box<VecDeque<Bytes>>>);
 
 impl Unsent {

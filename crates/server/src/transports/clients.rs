@@ -42,8 +42,8 @@ impl Transport {
         match self {
             Self::Sse | Self::TipsStream => ("update streams are open", "update_streams_max"),
             Self::Tips => ("polls wait", "polls_max"),
-            Self::Push => ("transport queues are open", "queues_max"),
-            Self::WebSocket => ("WebSockets are open", "sockets_max"),
+            Self::Push => ("transport queues are open", "update_streams_max"),
+            Self::WebSocket => ("WebSockets are open", "update_streams_max"),
         }
     }
 }
