@@ -267,6 +267,21 @@ fn polls_and_other_requests_share_a_connection() {
     assert!(client.closed());
 }
 
+/// A program that ends closes its side, and reads no more: its poll is not held until its time is up.
+#[test]
+fn a_poll_of_a_client_that_left_ends() {
+    let served =
+        serving(Limits { close_time_max: Duration::from_millis(100), poll_time_max: Duration::from_secs(600), ..Limits::default() });
+    let view = served.post("/tips", "application/alto-tipsparams+json", br#"{"resource-id":"cost-map"}"#).json();
+    let uri = view["tips-view-uri"].as_str().unwrap();
+    let mut client = served.connect();
+    client.write(format!("GET {}/ug/1/2 HTTP/1.1\r\nHost: a\r\n\r\n", &uri[uri.find("/tips/").unwrap()..]).as_bytes());
+    until_waiting(&served, 1);
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    until_waiting(&served, 0);
+    assert!(client.closed());
+}
+
 /// RFC 9112 section 9.3: who says so is left when it has its answer.
 #[test]
 fn a_poll_may_be_the_last_request() {

@@ -3,7 +3,7 @@
 //! When the answer is sent, a request that can be read at a glance (a whole head of a GET or HEAD, nothing after it) is answered here, too: it
 //! mostly is the next poll. Anything else, and all that is wrong, goes back to hyper with every byte of it. Invariant: what is read here means the
 //! same as to hyper.
-use super::{Kept, serve_rest, text_of};
+use super::{Kept, serve_rest, write_head};
 use crate::listen::{
     Answer, Handler, Listening, Peer, Reply, Stage, Step,
     io::Io,
@@ -17,6 +17,7 @@ use http::{
     request::Parts,
 };
 use std::{
+    cell::RefCell,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -36,6 +37,11 @@ const ANSWERS_AT_ONCE: usize = 16;
 
 type Later = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
+thread_local! {
+    /// Heads are written here, one after the other.
+    static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A connection.
 pub(super) struct Waiting<S, H: Handler> {
     /// `None` once it is somebody else's.
@@ -48,8 +54,12 @@ pub(super) struct Waiting<S, H: Handler> {
     closes: bool,
     /// Read ahead while an answer was waited for.
     early: Bytes,
+    /// How long the next request is waited for; put off, not made anew, for each.
+    patience: Option<Alarm>,
     unsent: Unsent,
     stalled: Option<Box<Alarm>>,
+    /// How long the client, who closed its side, may still get its answer.
+    half_closed: Option<Box<Alarm>>,
     registration: Registration,
 }
 
@@ -58,8 +68,8 @@ enum Doing {
     Waiting(Later),
     /// All that is unsent is sent first.
     Sending,
-    /// The next request is waited for, so long.
-    Listening(Alarm),
+    /// The next request is waited for.
+    Listening,
     Ending,
 }
 
@@ -85,8 +95,10 @@ where
             doing: Doing::Waiting(reply),
             closes: false,
             early,
+            patience: None,
             unsent: Unsent::default(),
             stalled: None,
+            half_closed: None,
             registration: Registration::new(),
         }
     }
@@ -101,15 +113,24 @@ where
         match &mut self.doing {
             Doing::Waiting(reply) => {
                 if let Poll::Ready(reply) = reply.as_mut().poll(context) {
+                    self.half_closed = None;
                     self.send(context, reply);
                     return Poll::Ready(true);
                 }
+                if let Some(patience) = &mut self.half_closed {
+                    return patience.poll(context).map(|()| false);
+                }
                 // A client may have closed its side; a connection that broke has no use for an answer.
-                if self.early.is_empty() && !self.closes {
+                if self.early.is_empty() {
                     let early = &mut self.early;
                     match ready!(line.poll_hear(context, &mut |bytes| *early = Bytes::copy_from_slice(bytes))) {
                         Err(_) => return Poll::Ready(false),
-                        Ok(0) => self.closes = true,
+                        Ok(0) => {
+                            self.closes = true;
+                            // Mostly it is gone: what is computed for it comes soon, for a poll it would be held in vain.
+                            self.half_closed = Some(Box::new(Alarm::after(self.listening.limits.close_time_max)));
+                            return Poll::Ready(true);
+                        }
                         Ok(_) => {}
                     }
                 }
@@ -131,11 +152,12 @@ where
                         }
                     }
                 }
-                self.doing =
-                    if self.closes { Doing::Ending } else { Doing::Listening(Alarm::after(self.listening.limits.header_time_max)) };
+                self.doing = if self.closes { Doing::Ending } else { Doing::Listening };
+                let until = Instant::now() + self.listening.limits.header_time_max;
+                self.patience.get_or_insert_with(|| Alarm::new(until)).set(until);
                 Poll::Ready(true)
             }
-            Doing::Listening(patience) => {
+            Doing::Listening => {
                 if self.early.is_empty() {
                     if self.registration.must_end(context) {
                         self.doing = Doing::Ending;
@@ -143,7 +165,9 @@ where
                     }
                     let mut heard = Bytes::new();
                     match line.poll_hear(context, &mut |bytes| heard = Bytes::copy_from_slice(bytes)) {
-                        Poll::Pending => return patience.poll(context).map(|()| false),
+                        Poll::Pending => {
+                            return self.patience.as_mut().map_or(Poll::Pending, |patience| patience.poll(context).map(|()| false));
+                        }
                         Poll::Ready(Err(_) | Ok(0)) => return Poll::Ready(false),
                         Poll::Ready(Ok(_)) => self.early = heard,
                     }
@@ -183,9 +207,13 @@ where
         if !no_length && !parts.headers.contains_key(CONTENT_LENGTH) {
             parts.headers.insert(CONTENT_LENGTH, body.len().into());
         }
-        let head = text_of(parts.status, &mut parts.headers);
         self.doing = Doing::Sending;
-        if line.send(context, Frame { head: &head, pieces: &[body] }, &mut self.unsent).is_err() {
+        let sent = HEAD.with_borrow_mut(|head| {
+            head.clear();
+            write_head(head, parts.status, &mut parts.headers);
+            line.send(context, Frame { head, pieces: &[body] }, &mut self.unsent)
+        });
+        if sent.is_err() {
             self.held = None;
         }
     }
