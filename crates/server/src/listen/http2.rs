@@ -4,9 +4,9 @@
 //! window) waits in a task of its own. Invariants: no more is given to h2 than the client's window takes, so a slow client
 //! costs no memory; a body is sent in slices of the one shared `Bytes`; whatever h2 does to one connection, a panic included,
 //! ends that connection and no other.
-mod push;
 mod frames;
 mod live;
+mod push;
 
 use super::{
     Answer, Collected, Handler, Listening, Peer, Refusal, Reply, Stage, Step, content_length, date, draining,
@@ -34,6 +34,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::Poll,
     time::Duration,
 };
 use tokio::{
@@ -53,6 +54,9 @@ const RESETS_REMEMBERED: usize = 32;
 const RESETS_REMEMBERED_FOR: Duration = Duration::from_secs(5);
 /// Streams reset by a client before we saw them, after which h2 itself ends the connection.
 const RESETS_UNSEEN_MAX: usize = 32;
+
+/// Times in a row, `stall_time_max` apart, that a client may leave a PING unanswered. 4: one that takes a long answer slowly finds it behind that.
+const PINGS_UNHEARD_MAX: u32 = 4;
 
 /// What the tasks of a connection tell its owner.
 #[derive(Default)]
@@ -134,7 +138,12 @@ where
         .reset_stream_duration(RESETS_REMEMBERED_FOR)
         .max_pending_accept_reset_streams(RESETS_UNSEEN_MAX)
         .enable_connect_protocol();
-    let Ok(handshake) = timeout(limits.header_time_max, builder.handshake::<_, Bytes>(frames::Watched::new(live::Gated::new(io, gate.clone()), pushes.clone()))).await else {
+    let Ok(handshake) = timeout(
+        limits.header_time_max,
+        builder.handshake::<_, Bytes>(frames::Watched::new(live::Gated::new(io, gate.clone()), pushes.clone())),
+    )
+    .await
+    else {
         return Err(Reason::SETTINGS_TIMEOUT.into());
     };
     let mut connection = handshake?;
@@ -173,6 +182,11 @@ where
             () = &mut idle => {
                 let since = last_request + limits.idle_time_max;
                 if streams.active.load(Relaxed) > 0 || since > Instant::now() {
+                    // An answer that goes on and has nothing to say does not show that its client is gone.
+                    let unheard = poll_fn(|context| Poll::Ready(link.pushes.ask(context))).await;
+                    if unheard >= PINGS_UNHEARD_MAX {
+                        return Err(Reason::NO_ERROR.into());
+                    }
                     idle.as_mut().reset(since.max(Instant::now() + limits.stall_time_max));
                 } else if closing {
                     // It was told to go and does not.

@@ -2,8 +2,8 @@
 use crate::{
     http2::{body, connect, run},
     raw::{
-        CANCEL, DATA, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, NOT_FOUND, OK,
-        PUSH_PROMISE, Pushed, RST_STREAM, Raw, frame, request,
+        ACK, CANCEL, DATA, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, NOT_FOUND,
+        OK, PING, PUSH_PROMISE, Pushed, RST_STREAM, Raw, frame, request,
     },
     served::{COST_FILTER, Served, id, options, publisher, put},
 };
@@ -585,6 +585,29 @@ fn a_push_that_is_not_taken_is_reset() {
     assert_eq!(raw.until(|frame| frame.stream == stuck && frame.kind == RST_STREAM).code(), CANCEL);
     raw.until(|frame| frame.stream == 1 && frame.ends());
     assert_eq!(raw.pushed[&stuck].1, Pushed::Reset);
+}
+
+/// A queue with nothing to push does not show that its client is gone: it is asked, and forgotten when it does not answer.
+#[test]
+fn quiet_queues_end_with_clients_that_are_gone() {
+    let time = Duration::from_millis(100);
+    let limits = Limits { idle_time_max: time, stall_time_max: time, ..Limits::default() };
+    let served = Served::new(Options { limits, ..options() });
+    for answers in [true, false] {
+        let mut raw = Raw::open(served.public, &[]);
+        raw.make_queue(1, WISH, false);
+        raw.queue(1);
+        raw.push(1);
+        raw.pongs = answers;
+        if answers {
+            for _ in 0..8 {
+                raw.until(|frame| frame.kind == PING && frame.flags & ACK == 0);
+            }
+            assert_eq!(clients(&served)["push"], 1);
+        } else {
+            raw.ended();
+        }
+    }
 }
 
 /// Many queues of one connection: promised ids rise, no more streams than allowed are open, and nothing is lost.

@@ -53,13 +53,29 @@ struct State {
     pings: Pings,
 }
 
-/// Tells what a client said before it can have seen an answer from what it said after: it answers PING in turn (section 6.7).
+/// Tells what a client said before it can have seen an answer from what it said after: it answers PING in turn (section 6.7). And whether it is
+/// still there.
 #[derive(Default)]
 struct Pings {
     handle: Option<h2::PingPong>,
     under_way: bool,
     /// How many came back.
     rounds: u64,
+    /// How many were back when a sign of life was asked for, and how often that was in vain since.
+    asked: (u64, u32),
+}
+
+impl Pings {
+    /// Unless one is under way.
+    fn send(&mut self, context: &mut Context<'_>) {
+        if let Some(handle) = &mut self.handle
+            && !self.under_way
+        {
+            // Takes back the one before.
+            let _ = handle.poll_pong(context);
+            self.under_way = handle.send_ping(h2::Ping::opaque()).is_ok();
+        }
+    }
 }
 
 /// A pushed stream that is promised and not ended.
@@ -188,6 +204,19 @@ impl Pushes {
         self.lock().pings.handle = handle;
     }
 
+    /// Asks the client for a sign of life; says how often that was in vain since the last one. What is asked is something to acknowledge for
+    /// the client's host, too: the kernel ends a connection to one that is gone.
+    pub(super) fn ask(&self, context: &mut Context<'_>) -> u32 {
+        let pings = &mut self.lock().pings;
+        if pings.asked.0 != pings.rounds {
+            pings.asked = (pings.rounds, 0);
+        } else if pings.under_way {
+            pings.asked.1 += 1;
+        }
+        pings.send(context);
+        pings.asked.1
+    }
+
     /// What h2 takes for the client's MAX_CONCURRENT_STREAMS; to be told whenever h2 may have learnt of another.
     pub(super) fn set_streams_max(&self, streams_max: usize) {
         let mut state = self.lock();
@@ -250,13 +279,8 @@ impl Parenthood {
         };
         // One that is under way was sent before.
         let round = *parent.round.get_or_insert(pings.rounds + 1 + u64::from(pings.under_way));
-        if let Some(handle) = &mut pings.handle
-            && round > pings.rounds
-            && !pings.under_way
-        {
-            // Takes back the one before.
-            let _ = handle.poll_pong(context);
-            pings.under_way = handle.send_ping(h2::Ping::opaque()).is_ok();
+        if round > pings.rounds {
+            pings.send(context);
         }
         round <= pings.rounds
     }
