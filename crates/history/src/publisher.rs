@@ -183,5 +183,5 @@ impl Shared {
 }
 
 fn epoch(process: u64) -> Box<str> {
-    format!("{process:x}").into()
+    format!("{process:016x}").into()
 }

@@ -60,6 +60,7 @@ impl Transport for Push {
             async move { follow_one(session, follow, requests, uri).await.unwrap_or_else(|ended| ended) }
         });
         tokio::select! {
+            biased;
             ended = queues => ended,
             ended = alive => ended,
             ended = connection => match ended {
@@ -121,6 +122,7 @@ async fn follow_one(session: Arc<Session>, follow: Follow, requests: SendRequest
     session.events.send(Event::Opened).await;
     loop {
         tokio::select! {
+            biased;
             promise = promises.push_promise() => match promise {
                 Some(Ok(promise)) => pushed(&session, &follow, &queue, promise).await?,
                 Some(Err(error)) => return Err(broken(&uri, error)),
