@@ -112,7 +112,7 @@ fn every_http_gives_the_same_answer() {
     assert_eq!(server.status()["clients"]["http3"], 0);
 }
 
-/// Followed over HTTP/3: every version the demo makes, over two ends of the server, and none twice.
+/// Followed over HTTP/3 over two ends of the server: one full copy, then only changes, none twice and none lost.
 #[test]
 fn a_restart_leaves_no_gap_over_http3() {
     const LINES: usize = 12;
@@ -140,7 +140,9 @@ fn a_restart_leaves_no_gap_over_http3() {
     let kept: Vec<_> = history["versions"].as_array().unwrap().iter().map(|version| (&version["seq"], &version["tag"])).collect();
     for (via, lines) in vias.iter().zip(&seen) {
         let tags: Vec<_> = lines.iter().map(|line| &line["tag"]).collect();
-        assert!(kept.windows(LINES).any(|kept| kept.iter().map(|(_, tag)| *tag).eq(tags.iter().copied())), "{via}: {tags:?} of {kept:?}");
+        // A stream may bring who was away over several versions at once, by a shortcut; polls go from each to the next.
+        let mut rest = kept.iter().map(|(_, tag)| *tag);
+        assert!(tags.iter().all(|tag| rest.any(|kept| kept == *tag)), "{via}: {tags:?} in the order of {kept:?}");
         assert!(lines[0]["document"].is_object() && lines[1..].iter().all(|line| line["patch"].is_object()), "{via}: one full copy");
         if *via != "sse" {
             let first = lines[0]["seq"].as_u64().unwrap();

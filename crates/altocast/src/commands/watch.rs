@@ -27,8 +27,9 @@ use std::{
 /// Follow resources and print each change
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "The first line of a resource is its full copy; each line after it is a version, none left out. A lost connection is made
-again and goes on where it was. --json prints one JSON value a line: resource-id, seq, tag, media-type, and patch or document.
+    after_help = "The first line of a resource is its full copy; each line after it is a newer version, or
+several at once for who was away. A lost connection is made again and goes on where it was.
+--json prints one JSON value a line: resource-id, seq, tag, media-type, and patch or document.
 
 Examples:
   altocast watch cost-map-routingcost
