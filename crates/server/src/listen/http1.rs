@@ -213,15 +213,16 @@ fn may_wait(head: &Parts) -> bool {
 
 /// A head as it is sent, unsent.
 fn written(status: StatusCode, headers: &mut HeaderMap) -> Unsent {
+    let mut text = Vec::with_capacity(512);
+    write_head(&mut text, status, headers);
     let mut first = Unsent::default();
-    first.push(text_of(status, headers).into());
+    first.push(text.into());
     first
 }
 
 /// A head as it is sent (RFC 9112 section 4).
-fn text_of(status: StatusCode, headers: &mut HeaderMap) -> Vec<u8> {
+fn write_head(text: &mut Vec<u8>, status: StatusCode, headers: &mut HeaderMap) {
     headers.insert(DATE, date());
-    let mut text = Vec::with_capacity(512);
     let reason = status.canonical_reason().unwrap_or("");
     for part in [b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"] {
         text.extend_from_slice(part);
@@ -232,7 +233,6 @@ fn text_of(status: StatusCode, headers: &mut HeaderMap) -> Vec<u8> {
         }
     }
     text.extend_from_slice(b"\r\n");
-    text
 }
 
 async fn settle(answer: Answer) -> Outcome {
