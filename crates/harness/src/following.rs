@@ -10,10 +10,11 @@ use client::{
 };
 use fastrand::Rng;
 use history::{Guard, Limits, Publisher};
-use serde_json::Value;
+use serde_json::{Value, json};
 use server::simulation::{Held, Server};
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     panic,
     sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
     time::{Duration, SystemTime},
@@ -25,10 +26,12 @@ use tokio::{
 };
 
 /// Steps of one run.
-const STEPS: usize = 40;
+const STEPS: usize = 24;
 /// From the last fault until every replica has what is served. The silences that a client bears, 75 s, its longest wait to come again, 30 s, and
 /// as much again for a session in between that was about to end.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(240);
+/// The longest poll, 58 s, and the silence after it, 30 s, and as much for good measure.
+const SILENCES_NOTICED_WITHIN: Duration = Duration::from_secs(130);
 /// From the last client until the server holds nothing: the time of grace of TIPS views, 120 s, after the longest poll, 50 s, whose client left.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(240);
 
@@ -175,13 +178,23 @@ struct Plan {
     wanted: Vec<Wanted>,
 }
 
+impl Plan {
+    /// How many resources that is, with those that others depend on.
+    fn followed(&self) -> usize {
+        let ids = || self.wanted.iter().map(|wanted| wanted.resource.as_str());
+        let networks = ids().filter_map(|id| world::depends_on(id).or((id == "filtered-cost-map").then_some("net-a")));
+        // The default network map, that of the filter, is another one while the first is withdrawn.
+        ids().chain(networks).collect::<BTreeSet<_>>().len() + ids().filter(|id| *id == "filtered-cost-map").count()
+    }
+}
+
 impl Run {
     fn new(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let weather = if seed.is_multiple_of(4) { Weather::Calm } else { Weather::Rough };
         let resources: Vec<ResourceId> = world::resources().collect();
         let only = (random.u8(..3) == 0).then(|| Via::ALL[random.usize(..4)]);
-        let plans: Vec<Plan> = (0..random.usize(2..9)).map(|client| plan(&mut random, client, only, &resources)).collect();
+        let plans: Vec<Plan> = (0..random.usize(2..7)).map(|client| plan(&mut random, client, only, &resources)).collect();
         let mut limits = Limits::default();
         let mut options = server::Options::default();
         if weather == Weather::Rough {
@@ -189,9 +202,12 @@ impl Run {
             limits.age_max = Duration::from_secs(random.u64(5..400));
             limits.bytes_max = random.usize(4_000..200_000);
             // Room for all, but not for many whose connections are gone and who are not given up yet.
-            let needed = plans.iter().map(|plan| plan.wanted.len() + 2).sum::<usize>();
-            options.limits.update_streams_max = needed + random.usize(..4);
-            options.limits.polls_max = needed + random.usize(..4);
+            let needed = match only {
+                Some(Via::Sse) => plans.len(),
+                _ => plans.iter().map(Plan::followed).sum::<usize>(),
+            };
+            options.limits.update_streams_max = needed + random.usize(..3);
+            options.limits.polls_max = needed + random.usize(..3);
             options.limits.ready_bytes_max = 1 << random.u8(10..24);
         }
         Self {
@@ -376,7 +392,8 @@ impl Run {
         };
         assert!(behind.is_empty(), "after {} s of quiet still behind: {}", CAUGHT_UP_WITHIN.as_secs(), behind.join("; "));
         lock(&self.seen).tally.late_ms = since.elapsed().as_millis() as u64;
-        // And once more, when nothing is in the way.
+        // And once more, when every connection that fell silent before was given up.
+        sleep(SILENCES_NOTICED_WITHIN).await;
         self.commit(true);
         sleep(Duration::from_secs(20)).await;
         self.look_after_clients();
@@ -409,6 +426,11 @@ impl Run {
 
     /// All clients go; the server forgets them.
     async fn leave(&mut self) {
+        if self.weather == Weather::Rough {
+            // Some without a word.
+            let vanishing = self.random.usize(..=self.running.len());
+            self.running[..vanishing].iter().for_each(|(_, host)| host.vanish());
+        }
         self.clients.abort_all();
         while self.clients.join_next().await.is_some() {}
         let since = Instant::now();
@@ -426,7 +448,16 @@ fn plan(random: &mut Rng, client: usize, only: Option<Via>, resources: &[Resourc
     let mut resources = resources.to_vec();
     random.shuffle(&mut resources);
     resources.truncate(random.usize(1..4));
-    let wanted = resources.into_iter().map(|resource| Wanted { resource, input: None }).collect();
+    let mut wanted: Vec<Wanted> = resources.into_iter().map(|resource| Wanted { resource, input: None }).collect();
+    if random.u8(..4) == 0 {
+        let dst = random.u8(..4);
+        let input = json!({
+            "cost-type": { "cost-mode": "numerical", "cost-metric": "routingcost" },
+            "pids": { "srcs": ["p0", "p1"], "dsts": [format!("p{dst}"), "p5"] },
+        });
+        let resource = "filtered-cost-map".parse().expect("it is a valid resource id");
+        wanted.push(Wanted { resource, input: Some(input.to_string().into()) });
+    }
     Plan { client, via, wanted }
 }
 
@@ -437,10 +468,10 @@ async fn follow(host: Arc<crate::network::Host>, plan: Plan, mut random: Rng, sl
         let client = Client::within(client::Options::new("http://alto.test"), host.clone()).expect("the URL is right");
         let options = Options { resources: plan.wanted.clone(), via: plan.via };
         match Replica::open_seeded(Arc::new(client), options, random.u64(..)).await {
-            Err(error) => assert!(may_be(&error), "a replica does not open: {error}"),
+            Err(error) => assert!(may_be(&error, &plan), "a replica does not open: {error}"),
             Ok(replica) => {
                 let error = take(replica, &plan, &mut random, slow, &seen).await;
-                assert!(may_be(&error), "a replica ended: {error}");
+                assert!(may_be(&error, &plan), "a replica ended: {error}");
                 lock(&seen).tally.ended += 1;
             }
         }
@@ -448,9 +479,10 @@ async fn follow(host: Arc<crate::network::Host>, plan: Plan, mut random: Rng, sl
     }
 }
 
-/// Why a replica may end or not begin: nobody answers, or the resource is not there.
-fn may_be(error: &Error) -> bool {
-    matches!(error, Error::NotOffered { .. } | Error::Connect { .. } | Error::Timeout { .. } | Error::Broken { .. })
+/// Why a replica may end or not begin: nobody answers, the resource is not there, or has not what the input asks for.
+fn may_be(error: &Error, plan: &Plan) -> bool {
+    matches!(error, Error::Refused { .. } if plan.wanted.iter().any(|wanted| wanted.input.is_some()))
+        || matches!(error, Error::NotOffered { .. } | Error::Connect { .. } | Error::Timeout { .. } | Error::Broken { .. })
 }
 
 async fn take(mut replica: Replica, plan: &Plan, random: &mut Rng, slow: bool, seen: &Shared) -> Error {
@@ -486,7 +518,11 @@ impl Seen {
                 let at = Via::ALL.iter().position(|known| known == via).expect("all are in the list");
                 self.tally.sessions[at] += 1;
             }
-            Notice::Switching { .. } | Notice::Resynchronising { .. } => {}
+            // One connection may be held up where others go on; nothing else is ever lost.
+            Notice::Resynchronising { resource, why } => {
+                assert!(why == "it does not fit the network map that it depends on", "{resource} was dropped: {why}");
+            }
+            Notice::Switching { .. } => {}
         }
     }
 

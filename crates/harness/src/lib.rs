@@ -15,8 +15,18 @@ pub mod life;
 pub mod network;
 pub mod world;
 
-/// Runs `run` for each seed and says which one failed. `HARNESS_SEEDS` (`N`, or `FROM..TO`) chooses other seeds than `0..default`.
-pub fn for_seeds(default: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    panic::{self, RefUnwindSafe},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// Runs `run` for each seed, on all cores, and says which one failed. `HARNESS_SEEDS` (`N`, or `FROM..TO`) chooses other seeds than `0..default`.
+pub fn for_seeds(default: u64, run: impl Fn(u64) + Sync + RefUnwindSafe) {
     let chosen = std::env::var("HARNESS_SEEDS").ok();
     let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("HARNESS_SEEDS is N or FROM..TO, not {text}"));
     let seeds = match chosen.as_deref().map(|text| text.split_once("..").ok_or(text)) {
@@ -24,14 +34,32 @@ pub fn for_seeds(default: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
         Some(Ok((from, to))) => number(from)..number(to),
         Some(Err(count)) => 0..number(count),
     };
-    for seed in seeds {
-        if let Err(why) = std::panic::catch_unwind(|| run(seed)) {
-            let end = seed + 1;
-            panic!("seed {seed} fails (HARNESS_SEEDS={seed}..{end} runs it alone): {}", words(&*why));
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(BTreeMap::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            if let Err(why) = panic::catch_unwind(|| run(seed)) {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, words(&*why).to_owned());
+                // The others finish the seed they are at.
+                next.store(seeds.end, Relaxed);
+            }
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    if let Some((seed, why)) = failed.into_inner().unwrap_or_else(PoisonError::into_inner).pop_first() {
+        let end = seed + 1;
+        panic!("seed {seed} fails (HARNESS_SEEDS={seed}..{end} runs it alone): {why}");
     }
 }
 
-fn words(why: &(dyn std::any::Any + Send)) -> &str {
+fn words(why: &(dyn Any + Send)) -> &str {
     why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
 }

@@ -63,7 +63,7 @@ pub fn run(seed: u64) -> Tally {
     };
     let mut life = Life {
         limits,
-        medium: if seed % 4 == 0 { Medium::Disk(Disk::default()) } else { Medium::Memory(Arc::default()) },
+        medium: if seed.is_multiple_of(4) { Medium::Disk(Disk::default()) } else { Medium::Memory(Arc::default()) },
         publisher: None,
         ledger: Ledger::default(),
         readers: Vec::new(),

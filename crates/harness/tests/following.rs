@@ -10,7 +10,7 @@ fn every_replica_catches_up() {
         all.lock().unwrap().add(&tally);
     });
     let all = *all.lock().unwrap();
-    println!("{all:?}");
+    eprintln!("{all:?}");
     // A run that does nothing shows nothing.
     assert!(all.restarts > 0 && all.faults > 0 && all.patches > 0 && all.lost > 0, "{all:?}");
     assert!(all.sessions.iter().all(|sessions| *sessions > 0), "{all:?}");

@@ -16,7 +16,7 @@ fn acknowledged_survives_crash() {
         all.patches += tally.patches;
     });
     let all = *all.lock().unwrap();
-    println!("{all:?}");
+    eprintln!("{all:?}");
     // A run that does nothing shows nothing.
     assert!(all.commits > 0 && all.refused > 0 && all.failed > 0 && all.restarts > 0 && all.patches > 0, "{all:?}");
 }

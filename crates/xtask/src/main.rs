@@ -11,6 +11,7 @@ mod layers;
 mod licences;
 mod pages;
 mod release;
+mod simulate;
 mod workspace;
 
 use std::process::ExitCode;
@@ -24,7 +25,9 @@ usage: cargo xtask <chore>
   pages           rewrite docs/limits.md and the reference in docs/configuration.md from the code
   interop         build the program and let other people's clients, caches and test suites use it
   kill [N]        kill a server under load with SIGKILL, 200 times or N, and look that nothing acknowledged is gone
-  bench [PART...] measure the speed table beside its peers and write docs/benchmarks.md; parts: maps, fan-out, restart, crates
+  simulate [N|FROM..TO]
+                  run histories over failing disks, and servers and clients over a failing network, from seeds: 10,000 or those given
+  bench [PART...] measure the speed table beside its peers and write docs/benchmarks.md; parts: maps, fan-out, history, restart, crates
                   (--quick: fewer rounds, writes nothing; fan-out:sse: only rows with `sse` in their name, writes nothing)
   release         build the optimised program and pack it with its licences under target/dist
 ";
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         ["interop"] => interop::run(),
         ["kill"] => kill::run("200"),
         ["kill", kills] => kill::run(kills),
+        ["simulate"] => simulate::run("10000"),
+        ["simulate", seeds] => simulate::run(seeds),
         ["bench", args @ ..] => bench::run(args),
         ["release"] => release::run(),
         ["help" | "--help" | "-h"] => {

@@ -262,7 +262,7 @@ impl Raw {
 
     fn answer_to(&mut self, kind: u8, payload: &[u8]) {
         // The server may have left.
-        let _ = self.stream.write_all(&self::frame(kind, ACK, 0, payload));
+        let _ = self.stream.write_all(&frame(kind, ACK, 0, payload));
     }
 
     /// RFC 9113 sections 5.1 and 8.4, as far as pushes go.
