@@ -230,3 +230,104 @@ fn remove(alarms: &mut Alarms, due: u64, key: usize) -> Option<Waker> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::poll_fn, sync::atomic::AtomicUsize, task::Wake};
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn alarms_go_off_in_order_and_never_early() {
+        run(async {
+            let begin = Instant::now();
+            let mut tasks = Vec::new();
+            // The later ones first: an earlier alarm must not wait for them.
+            for millis in [250, 30, 130, 1] {
+                tasks.push(tokio::spawn(async move {
+                    let at = begin + Duration::from_millis(millis);
+                    let mut alarm = Alarm::new(at);
+                    poll_fn(|context| alarm.poll(context)).await;
+                    assert!(Instant::now() >= at, "{millis}");
+                    Instant::now()
+                }));
+            }
+            let mut ends = Vec::new();
+            for task in tasks {
+                ends.push(task.await.unwrap());
+            }
+            assert!(ends[3] <= ends[2] && ends[1] <= ends[2] && ends[2] <= ends[0], "{ends:?}");
+        });
+    }
+
+    #[test]
+    fn an_alarm_can_be_put_off_and_brought_forward() {
+        run(async {
+            let begin = Instant::now();
+            let mut alarm = Alarm::after(Duration::from_millis(20));
+            let mut polled = 0;
+            poll_fn(|context| {
+                polled += 1;
+                if polled == 1 {
+                    assert!(alarm.poll(context).is_pending() && alarm.is_pending(context));
+                    alarm.set(begin + Duration::from_millis(250));
+                }
+                alarm.poll(context)
+            })
+            .await;
+            assert!(begin.elapsed() >= Duration::from_millis(250) && !alarm.is_pending(&Context::from_waker(Waker::noop())));
+            let mut alarm = Alarm::after(Duration::from_secs(3600));
+            assert!(alarm.poll(&Context::from_waker(Waker::noop())).is_pending());
+            alarm.set(Instant::now() + Duration::from_millis(10));
+            poll_fn(|context| alarm.poll(context)).await;
+        });
+    }
+
+    /// Nothing is left of who is gone.
+    #[test]
+    fn the_dropped_are_forgotten() {
+        run(async {
+            let context = Context::from_waker(Waker::noop());
+            let worker = Worker::current();
+            let mut alarms: Vec<Alarm> = (1..50).map(|seconds| Alarm::after(Duration::from_secs(seconds))).collect();
+            let mut answers: Vec<Registration> = (0..50).map(|_| Registration::new()).collect();
+            for alarm in &mut alarms {
+                assert!(alarm.poll(&context).is_pending());
+            }
+            for answer in &mut answers {
+                assert!(!answer.must_end(&context) && !answer.must_end(&context));
+            }
+            assert_eq!((lock(&worker.alarms).due.len(), lock(&worker.live).len()), (49, 50));
+            drop((alarms, answers));
+            assert_eq!((lock(&worker.alarms).due.len(), lock(&worker.live).len()), (0, 0));
+        });
+    }
+
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// An answer that moves to another task is woken there.
+    #[test]
+    fn who_must_end_is_woken_where_it_was_polled_last() {
+        std::thread::spawn(|| {
+            let [first, second] = [(), ()].map(|()| Arc::new(Counter(AtomicUsize::new(0))));
+            let mut answer = Registration::new();
+            for counter in [&first, &second] {
+                assert!(!answer.must_end(&Context::from_waker(&counter.clone().into())));
+            }
+            end_live_answers();
+            assert_eq!((first.0.load(Relaxed), second.0.load(Relaxed)), (0, 1));
+            assert!(answer.must_end(&Context::from_waker(Waker::noop())));
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -155,3 +155,79 @@ impl Drop for Ear {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alto::Document;
+    use history::{Change, Guard, Limits, View};
+    use std::{net::Ipv4Addr, time::SystemTime};
+
+    fn network(prefix: &str) -> Change {
+        let text = format!(r#"{{"meta":{{"vtag":{{"resource-id":"n","tag":"1"}}}},"network-map":{{"a":{{"ipv4":["{prefix}"]}}}}}}"#);
+        Change::Put { id: "n".parse().unwrap(), document: Document::parse(text.as_bytes(), None).unwrap() }
+    }
+
+    fn publish(publisher: &Publisher, prefix: &str) {
+        publisher.apply(vec![network(prefix)], SystemTime::now(), true).unwrap();
+    }
+
+    fn open(publisher: &Publisher) -> Arc<View> {
+        publisher.open(&"n".parse().unwrap(), None, Ipv4Addr::LOCALHOST.into()).unwrap()
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    /// A commit of another thread, at any time between the look and the wait, is heard.
+    #[test]
+    fn no_news_is_missed() {
+        run(async {
+            let publisher = Arc::new(Publisher::new(Limits::default(), Guard::default()));
+            publish(&publisher, "10.0.0.0/16");
+            let (bell, view) = (Bell::new(&publisher), open(&publisher));
+            let commits = 200;
+            let writer = std::thread::spawn({
+                let publisher = publisher.clone();
+                move || (0..commits).for_each(|at| publish(&publisher, &format!("10.{}.{}.0/24", 1 + at / 256, at % 256)))
+            });
+            let want = view.head().0.end.0.max(1) + commits;
+            let readers: Vec<_> = (0..8)
+                .map(|_| {
+                    let (mut ear, view) = (bell.ear(view.id()), view.clone());
+                    tokio::spawn(poll_fn(move |context| {
+                        ear.listen(context);
+                        if view.head().0.end.0 >= want { Poll::Ready(()) } else { Poll::Pending }
+                    }))
+                })
+                .collect();
+            for reader in readers {
+                tokio::time::timeout(std::time::Duration::from_secs(60), reader).await.expect("it hears of the last commit").unwrap();
+            }
+            writer.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn ears_that_are_gone_leave_nothing() {
+        run(async {
+            let publisher = Arc::new(Publisher::new(Limits::default(), Guard::default()));
+            publish(&publisher, "10.0.0.0/16");
+            let (bell, view) = (Bell::new(&publisher), open(&publisher));
+            let context = Context::from_waker(Waker::noop());
+            let mut ears: Vec<Ear> = (0..10).map(|_| bell.ear(view.id())).collect();
+            ears.iter_mut().for_each(|ear| ear.listen(&context));
+            ears.iter_mut().for_each(|ear| ear.listen(&context));
+            let listening = |bell: &Bell| lock(&bell.room().state).lines.values().map(|line| lock(line).len()).sum::<usize>();
+            assert_eq!(listening(&bell), 10);
+            ears.truncate(1);
+            assert_eq!(listening(&bell), 1);
+            drop(ears);
+            assert!(lock(&bell.room().state).lines.is_empty());
+            // Nobody is here to hear it.
+            publish(&publisher, "10.1.0.0/16");
+            assert!(lock(&bell.room().state).rung.is_empty());
+        });
+    }
+}
