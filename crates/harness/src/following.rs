@@ -388,7 +388,7 @@ impl Run {
             if behind.is_empty() || since.elapsed() > CAUGHT_UP_WITHIN {
                 break behind;
             }
-            sleep(Duration::from_millis(100)).await;
+            sleep(Duration::from_secs(1)).await;
         };
         assert!(behind.is_empty(), "after {} s of quiet still behind: {}", CAUGHT_UP_WITHIN.as_secs(), behind.join("; "));
         lock(&self.seen).tally.late_ms = since.elapsed().as_millis() as u64;
