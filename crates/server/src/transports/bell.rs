@@ -188,7 +188,7 @@ mod tests {
             publish(&publisher, "10.0.0.0/16");
             let (bell, view) = (Bell::new(&publisher), open(&publisher));
             let commits = 200;
-            let writer = std::thread::spawn({
+            let writer = thread::spawn({
                 let publisher = publisher.clone();
                 move || (0..commits).for_each(|at| publish(&publisher, &format!("10.{}.{}.0/24", 1 + at / 256, at % 256)))
             });
