@@ -166,12 +166,11 @@ where
     let Some(left) = left else { return };
     let parts = connection.into_parts();
     let (io, unread) = parts.io.into_inner().into_inner().into_parts();
-    let early = if unread.is_empty() { parts.read_buf } else { [&*parts.read_buf, &*unread].concat().into() };
+    // A copy: what came early is mostly nothing, and would keep all of the buffer that it lies in.
+    let early = Bytes::from([&*parts.read_buf, &*unread].concat());
     let (live, version, accept) = match left {
         Leaving::Live { live, version, accept } => (live, version, accept),
         Leaving::Later(reply) => {
-            // Not the buffer they lie in.
-            let early = Bytes::copy_from_slice(&early);
             let line = Line::new(io, false);
             tokio::spawn(Waiting::new(line, kept, listening, stage, peer, reply, early));
             return;
