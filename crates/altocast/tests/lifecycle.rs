@@ -153,7 +153,7 @@ fn people_get_a_start_message_and_programs_json_log_lines() {
         .spawn()
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
-    let message: Vec<String> = lines.by_ref().map(Result::unwrap).skip_while(|line| !line.starts_with("altocast ")).take(8).collect();
+    let message: Vec<String> = lines.by_ref().map(Result::unwrap).skip_while(|line| !line.starts_with("altocast ")).take(10).collect();
     child.kill().unwrap();
     child.wait().unwrap();
     let message = message.join("\n");

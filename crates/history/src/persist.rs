@@ -41,9 +41,12 @@ const MEDIA_TYPES: [&str; 4] = [media_type::NETWORK_MAP, media_type::COST_MAP, m
 /// Why a log was not taken up. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// It could not be read, or not be begun.
+    /// It could not be read.
     #[error("the log of versions: {0}")]
     Store(#[from] store::Error),
+    /// It could not be begun, or what is served by now not be written to it.
+    #[error("the log of versions: {0}")]
+    NotWritable(Box<str>),
     /// A later version of the program wrote it.
     #[error("the log of versions has format {found}, this program knows {known}: it was written by a newer version")]
     Newer {
@@ -99,7 +102,9 @@ impl Log {
                 let mut format = Writer::default();
                 format.number(FORMAT);
                 let put = |key: &[u8], value| Write::Put(LOG, key.into(), value);
-                store.write(&[put(b"format", format.into_bytes()), put(b"epoch", Bytes::copy_from_slice(fresh_epoch.as_bytes()))])?;
+                store
+                    .write(&[put(b"format", format.into_bytes()), put(b"epoch", Bytes::copy_from_slice(fresh_epoch.as_bytes()))])
+                    .map_err(|error| RestoreError::NotWritable(error.0.into()))?;
                 return Ok((Self { store, epoch: fresh_epoch.into(), chains: Mutex::default() }, None));
             }
         }

@@ -58,7 +58,10 @@ impl Publisher {
         let settled = restore::is_settled(&tip);
         let publisher = Self::begin(limits, guard, Some(log), tip, views);
         if !settled {
-            publisher.apply(Vec::new(), now, true).map_err(|error| RestoreError::Damaged(error.to_string()))?;
+            publisher.apply(Vec::new(), now, true).map_err(|error| match error {
+                Error::NotKept(why) => RestoreError::NotWritable(why),
+                error => RestoreError::Damaged(error.to_string()),
+            })?;
         }
         Ok(publisher)
     }

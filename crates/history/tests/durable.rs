@@ -227,6 +227,17 @@ fn documents_are_kept_as_they_were_published() {
     assert_eq!(served(&over(&disk, Limits::default()), "c"), whole);
 }
 
+/// A disk that is full is not a log that is damaged: an operator makes room, and nothing has to be put back.
+#[test]
+fn a_log_that_cannot_be_begun_is_not_damaged() {
+    let disk = Arc::new(Disk::default());
+    disk.full.store(true, Ordering::SeqCst);
+    let begin = || Publisher::with_store(Limits::default(), Guard::default(), disk.clone(), at(1));
+    assert!(matches!(begin().err(), Some(history::RestoreError::NotWritable(why)) if why.contains("no space left")));
+    disk.full.store(false, Ordering::SeqCst);
+    begin().unwrap();
+}
+
 /// "a failed store write leaves everything as it was"
 #[test]
 fn a_failed_write_leaves_everything_as_it_was() {

@@ -55,9 +55,8 @@ fn explain(why: OpenError) -> anyhow::Error {
 /// The same for the log that is in the store.
 fn explain_log(why: &history::RestoreError, folder: Option<PathBuf>) -> anyhow::Error {
     let helps = match why {
-        // It cannot be read, or not be begun; what the disk says tells which.
-        history::RestoreError::Store(_) => DISK,
-        history::RestoreError::Damaged(_) => UNREADABLE,
+        history::RestoreError::Store(_) | history::RestoreError::Damaged(_) => UNREADABLE,
+        history::RestoreError::NotWritable(_) => NOT_WRITABLE,
         history::RestoreError::Newer { .. } => NEWER,
     };
     let folder = folder.map_or_else(String::new, |folder| format!("data folder {}: ", folder.display()));
@@ -65,8 +64,7 @@ fn explain_log(why: &history::RestoreError, folder: Option<PathBuf>) -> anyhow::
 }
 
 const UNREADABLE: &str = "nothing in it was changed: put a copy of it back, or begin anew in another folder with --data-dir (numbers of versions begin at 1 there)";
-const DISK: &str =
-    "see to the disk and start again, or name a folder elsewhere with --data-dir; what is damaged can only be put back from a copy";
+const NOT_WRITABLE: &str = "make room, or name a folder elsewhere with --data-dir";
 const NEWER: &str = "start that version of altocast again, or begin anew in another folder with --data-dir";
 
 /// Which sources the maps in the data folder were computed from.
