@@ -26,8 +26,7 @@ use std::{
 
 /// Follow resources and print each change
 #[derive(Debug, Clone, clap::Args)]
-#[command(
-    after_help = "The first line of a resource is its full copy; each line after it is a newer version, or
+#[command(after_help = "The first line of a resource is its full copy; each line after it is a newer version, or
 several at once for who was away. A lost connection is made again and goes on where it was.
 --json prints one JSON value a line: resource-id, seq, tag, media-type, and patch or document.
 
@@ -35,8 +34,7 @@ Examples:
   altocast watch cost-map-routingcost
   altocast watch network-map cost-map-routingcost --via sse
   altocast watch cost-map-routingcost --json --count 2
-  altocast watch endpoint-cost --input request.json --full"
-)]
+  altocast watch endpoint-cost --input request.json --full")]
 pub struct Args {
     /// Their ids in the directory
     #[arg(required = true, value_name = "RESOURCE")]
