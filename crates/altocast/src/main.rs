@@ -11,6 +11,7 @@ mod terminal;
 use clap::Parser;
 use std::{
     io::{self, Write},
+    panic,
     process::ExitCode,
 };
 
@@ -42,6 +43,13 @@ enum Command {
 fn main() -> ExitCode {
     // Wrong usage ends here, with status 2.
     let cli = Cli::parse();
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        // A damaged data folder is told in one line by whoever opened it.
+        if !store::catches_panics() {
+            print(info);
+        }
+    }));
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {

@@ -8,7 +8,8 @@ use crate::{Error, Table, Write};
 use bytes::Bytes;
 use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 use std::{
-    ops::Bound,
+    cell::Cell,
+    ops::{Bound, Deref},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
@@ -29,10 +30,29 @@ type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 pub(crate) struct Engine {
     opener: Opener,
     /// `None` after a failure, until the file could be opened again.
-    database: RwLock<Option<Arc<Database>>>,
+    database: RwLock<Option<Arc<Open>>>,
     writer: Mutex<Writer>,
     /// Why the last write failed. Apart from the writer: who asks does not wait for a disk.
     trouble: Mutex<Option<String>>,
+}
+
+/// The file. Closing it writes, and a damaged file may be more than the engine stands: that ends here.
+struct Open(Option<Database>);
+
+impl Deref for Open {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        self.0.as_ref().expect("there until dropped")
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        // What it did not write, the next opening finds out from the data.
+        let _ = caught(|| drop(database));
+    }
 }
 
 /// What only the writer needs.
@@ -153,16 +173,16 @@ impl Engine {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn database(&self) -> Option<Arc<Database>> {
+    fn database(&self) -> Option<Arc<Open>> {
         self.database.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn readable(&self) -> Result<Arc<Database>, Error> {
+    fn readable(&self) -> Result<Arc<Open>, Error> {
         self.database().ok_or_else(|| Error("the disk failed and was not tried again since".into()))
     }
 
     /// Closes the file and opens it again.
-    fn reopen(&self, writer: &Writer) -> Result<Arc<Database>, String> {
+    fn reopen(&self, writer: &Writer) -> Result<Arc<Open>, String> {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         // Readers that are still in there end with an error of their own; the file is closed when this is the last.
         drop(place.take());
@@ -175,13 +195,13 @@ impl Engine {
     }
 }
 
-fn open(opener: &Opener) -> Result<(Database, u64), Closed> {
-    let attempt = catch_unwind(AssertUnwindSafe(|| -> Result<_, Closed> {
-        let database = opener().map_err(Closed::of)?;
+fn open(opener: &Opener) -> Result<(Open, u64), Closed> {
+    let attempt = caught(|| -> Result<_, Closed> {
+        let database = Open(Some(opener().map_err(Closed::of)?));
         let found = set_up(&database)?;
         Ok((database, found))
-    }));
-    attempt.unwrap_or_else(|panic| Err(Closed::Damaged(panic_text(&*panic))))
+    });
+    attempt.unwrap_or_else(|text| Err(Closed::Damaged(text)))
 }
 
 /// The number of batches in the file; a new file becomes one of [`FORMAT`].
@@ -270,10 +290,27 @@ fn unseal<'v>(table: Table, key: &[u8], sealed: &'v [u8]) -> Result<&'v [u8], re
 
 /// Runs a step of the engine, of which not even a panic gets out.
 fn guarded<T>(step: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failure> {
-    match catch_unwind(AssertUnwindSafe(step)) {
+    match caught(step) {
         Ok(result) => result.map_err(Failure::Storage),
-        Err(panic) => Err(Failure::Panic(panic_text(&*panic))),
+        Err(text) => Err(Failure::Panic(text)),
     }
+}
+
+thread_local! {
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread would become an error of the store.
+pub(crate) fn catches_panics() -> bool {
+    CATCHING.get()
+}
+
+/// The text of a panic instead of the panic.
+fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
+    let outer = CATCHING.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(step));
+    CATCHING.set(outer);
+    result.map_err(|panic| panic_text(&*panic))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

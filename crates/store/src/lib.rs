@@ -16,6 +16,12 @@ use std::{ops::Bound, path::PathBuf};
 /// Names a table.
 pub type Table = &'static str;
 
+/// Whether a panic of this thread would become an [`Error`] or [`OpenError`]: the engine panics on some damaged files. A program's panic
+/// hook that asks need not print what is going to be told properly.
+pub fn catches_panics() -> bool {
+    engine::catches_panics()
+}
+
 /// One step of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
