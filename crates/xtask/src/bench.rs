@@ -57,6 +57,11 @@ enum Part {
 const PARTS: [(&str, Part); 5] =
     [("maps", Part::Maps), ("fan-out", Part::FanOut), ("history", Part::History), ("restart", Part::Restart), ("crates", Part::Crates)];
 
+/// Is a peer of our push until it is killed.
+pub fn naive_push(address: &str, control: &str) -> Result<()> {
+    fan_out::naive::run(address, control)
+}
+
 /// Measures the named parts (all, when none is named) and prints; without `--quick` it writes their sections of the page.
 pub fn run(args: &[&str]) -> Result<()> {
     let effort = if args.contains(&"--quick") { Effort::Quick } else { Effort::Full };

@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         ["simulate"] => simulate::run("10000"),
         ["simulate", seeds] => simulate::run(seeds),
         ["bench", args @ ..] => bench::run(args),
+        // A peer of the bench, which starts it itself.
+        ["naive-push", address, control] => bench::naive_push(address, control),
         ["release"] => release::run(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

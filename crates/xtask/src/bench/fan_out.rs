@@ -2,6 +2,7 @@
 //!
 //! Each row starts its servers anew, so that nothing of a row before is left in them.
 mod crowd;
+pub mod naive;
 mod ours;
 mod peers;
 mod wire;
@@ -18,7 +19,7 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use wire::{Next, Protocol};
+use wire::{Next, Protocol, http2_post};
 
 /// A case of the table.
 struct Case {
@@ -35,8 +36,8 @@ struct Case {
 enum Peer {
     Nchan,
     Mosquitto,
-    /// Nobody pushes updates.
-    None,
+    /// Nobody pushes updates: the h2 crate alone.
+    Naive,
 }
 
 #[derive(Clone, Copy)]
@@ -62,7 +63,7 @@ fn cases() -> Vec<Case> {
         case("WebSocket", socket(), 10_000, 1 << 10, Peer::Nchan, Target::Peer),
         case("WebSocket, beside mosquitto", socket(), 10_000, 1 << 10, Peer::Mosquitto, Target::Peer),
         case("long poll (TIPS)", poll(), 10_000, 1 << 10, Peer::Nchan, Target::Peer),
-        case("HTTP/2 push", Protocol::Push, 500, 1 << 10, Peer::None, Target::Micros(17.0)),
+        case("HTTP/2 push", Protocol::Push, 500, 1 << 10, Peer::Naive, Target::Micros(17.0)),
     ]
 }
 
@@ -73,6 +74,8 @@ pub fn measure(program: &Path, scratch: &Path, effort: Effort, filter: &str, row
     let mut failures = Vec::new();
     for case in cases() {
         let clients = if effort == Effort::Full { case.clients } else { case.clients.min(2_000) };
+        // Few deliveries a round want more rounds.
+        let rounds = if clients < 1_000 { 5 * rounds } else { rounds };
         let name = format!("{}, {clients} clients, {} KB", case.name, case.message_bytes >> 10);
         if !name.to_lowercase().contains(&filter.to_lowercase()) {
             continue;
@@ -83,7 +86,7 @@ pub fn measure(program: &Path, scratch: &Path, effort: Effort, filter: &str, row
         match both {
             Ok((theirs, ours)) => {
                 println!("{name}: ours {}", ours.show());
-                rows.extend(case_rows(&name, &case, &ours, theirs.as_ref()));
+                rows.extend(case_rows(&name, &case, &ours, &theirs));
             }
             Err(error) => {
                 println!("{name}: {error:#}");
@@ -100,11 +103,16 @@ pub fn measure(program: &Path, scratch: &Path, effort: Effort, filter: &str, row
     if failures.is_empty() { Ok(()) } else { anyhow::bail!("{}\n\n{}", failures.join("\n"), super::page::table(rows)) }
 }
 
-/// The peer's name and figures, if there is one.
-fn of_peer(scratch: &Path, case: &Case, clients: usize, rounds: usize) -> Result<Option<(&'static str, Series)>> {
+/// The peer's name and figures.
+fn of_peer(scratch: &Path, case: &Case, clients: usize, rounds: usize) -> Result<(&'static str, Series)> {
     let body = vec![b'x'; case.message_bytes];
     let (name, theirs) = match case.peer {
-        Peer::None => return Ok(None),
+        Peer::Naive => {
+            let server = naive::start()?;
+            let opening = http2_post(&server.http1.to_string(), "/", "application/alto-transport+json", b"");
+            let script = Script { address: server.http1, opening, protocol: Protocol::Push, reading: Reading::Eager };
+            ("h2 alone", series(server.pid(), &script, clients, rounds, || naive::publish(&server, &body)).context("h2 alone")?)
+        }
         Peer::Nchan => {
             let server = peers::nchan(scratch).context("nchan")?;
             let script = peers::nchan_script(server.http1, &case.protocol);
@@ -118,11 +126,11 @@ fn of_peer(scratch: &Path, case: &Case, clients: usize, rounds: usize) -> Result
         }
     };
     println!("{}, {clients} clients: {name} {}", case.name, theirs.show());
-    Ok(Some((name, theirs)))
+    Ok((name, theirs))
 }
 
 fn of_ours(program: &Path, scratch: &Path, case: &Case, clients: usize, rounds: usize) -> Result<Series> {
-    let mut ours = Ours::start(program, scratch, clients)?;
+    let mut ours = Ours::start(program, scratch, clients, case.message_bytes)?;
     let script = ours.script(&case.protocol)?;
     let pid = ours.server.pid();
     let bytes = case.message_bytes;
@@ -175,16 +183,13 @@ fn series(pid: u32, script: &Script, clients: usize, rounds: usize, mut publish:
     Ok(Series { last_ms: Spread::of(&mut last), cpu_us: Spread::of(&mut per_delivery), idle_kib, accept_us, bytes })
 }
 
-fn case_rows(name: &str, case: &Case, ours: &Series, theirs: Option<&(&str, Series)>) -> Vec<Row> {
-    let peer = theirs.map_or("", |(peer, _)| peer);
-    let of_peer = |show: &dyn Fn(&Series) -> String| theirs.map(|(peer, theirs)| format!("{peer} {}", show(theirs))).unwrap_or_default();
-    let ratio = |of: &dyn Fn(&Series) -> f64| theirs.map(|(_, theirs)| format!("{:.2}", of(ours) / of(theirs))).unwrap_or_default();
+fn case_rows(name: &str, case: &Case, ours: &Series, (peer, theirs): &(&str, Series)) -> Vec<Row> {
     let row = |what: String, target: String, show: &dyn Fn(&Series) -> String, of: &dyn Fn(&Series) -> f64| Row {
         what,
         target,
         ours: show(ours),
-        peer: of_peer(show),
-        ratio: ratio(of),
+        peer: format!("{peer} {}", show(theirs)),
+        ratio: format!("{:.2}", of(ours) / of(theirs)),
     };
     let target = match case.target {
         Target::Peer => format!("<= {peer}"),
@@ -201,7 +206,7 @@ fn case_rows(name: &str, case: &Case, ours: &Series, theirs: Option<&(&str, Seri
 
 /// What clients that never read cost the server, beyond their sockets.
 fn stalled(program: &Path, scratch: &Path, clients: usize) -> Result<Row> {
-    let mut ours = Ours::start(program, scratch, clients)?;
+    let mut ours = Ours::start(program, scratch, clients, 50 << 10)?;
     let script = Script { reading: Reading::Stalled, ..ours.script(&Protocol::Sse)? };
     let pid = ours.server.pid();
     let crowd = Crowd::gather(&script, clients)?;
@@ -223,7 +228,7 @@ fn stalled(program: &Path, scratch: &Path, clients: usize) -> Result<Row> {
     let full = usage::resident_bytes(pid);
     drop(crowd);
     // The same changes without clients: what the history alone grew by.
-    let mut ours = Ours::start(program, scratch, clients)?;
+    let mut ours = Ours::start(program, scratch, clients, 50 << 10)?;
     std::thread::sleep(Duration::from_secs(2));
     let before = usage::resident_bytes(ours.server.pid());
     for _ in 0..20 {

@@ -13,8 +13,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::{fmt::Write, fs, net::SocketAddr, path::Path};
 
-/// PIDs of the map: its full copy is larger than the largest patch that is measured.
-const PIDS: usize = 120;
+/// PIDs of the map from which events of so many bytes come: as many as the demo network has, or as the event takes. Its full copy is larger
+/// than the event.
+fn pids(message_bytes: usize) -> usize {
+    if message_bytes > 10 << 10 { 120 } else { 40 }
+}
+
 const RESOURCE: &str = "fan-costs";
 
 /// The server, and where its update services are.
@@ -22,16 +26,18 @@ pub struct Ours {
     /// The process.
     pub server: Server,
     directory: Value,
+    pids: usize,
     round: u64,
 }
 
 impl Ours {
-    /// Starts it on a folder with the two maps, for so many clients.
-    pub fn start(program: &Path, scratch: &Path, clients: usize) -> Result<Self> {
+    /// Starts it on a folder with the two maps, for so many clients and events of so many bytes.
+    pub fn start(program: &Path, scratch: &Path, clients: usize, message_bytes: usize) -> Result<Self> {
         let folder = scratch.join("fan-out-maps");
         fs::create_dir_all(&folder)?;
-        maps::write_network(&folder, "fan", PIDS)?;
-        maps::write_costs(&folder, "fan", PIDS)?;
+        let pids = pids(message_bytes);
+        maps::write_network(&folder, "fan", pids)?;
+        maps::write_costs(&folder, "fan", pids)?;
         let folder = folder.to_str().context("the target folder's name is not UTF-8")?;
         // In memory: what is measured is the fan-out; the log on disk has rows of its own.
         let arguments = ["--maps", folder, "--in-memory"];
@@ -41,7 +47,7 @@ impl Ours {
         let (server, _) = servers::altocast_with(program, &arguments, limits, &format!("/resources/{RESOURCE}"))?;
         let directory = request(server.http1, "GET", "/directory", &[], b"")?;
         let directory = serde_json::from_slice(&directory.body).context("directory")?;
-        Ok(Self { server, directory, round: 0 })
+        Ok(Self { server, directory, pids, round: 0 })
     }
 
     /// How a client of each transport follows the cost map from its newest version on.
@@ -84,9 +90,10 @@ impl Ours {
     /// Changes cells of the cost map so that the merge patch of the change has about `bytes` bytes.
     pub fn publish(&mut self, bytes: usize) -> Result<()> {
         self.round += 1;
+        let pids = self.pids;
         let mut patch = String::from(r#"{"cost-map":{"#);
         // The patch that clients get has the new tag besides: about a hundred bytes.
-        let cells = (0..PIDS).flat_map(|from| (0..PIDS).map(move |to| (from, to)));
+        let cells = (0..pids).flat_map(|from| (0..pids).map(move |to| (from, to)));
         let (mut row, mut first) = (usize::MAX, true);
         for (from, to) in cells.filter(|(from, to)| from != to) {
             if from != row {
