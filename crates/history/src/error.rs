@@ -64,9 +64,15 @@ pub enum OpenError {
     #[error("the input is refused")]
     Refused(Box<ErrorBody>),
     /// 429, Retry-After.
-    #[error("{max} views of POST-mode resources are open (history limit post_views_max)")]
+    #[error("{max} views of POST-mode resources are open, which is the most (history.filtered-views-max)")]
     TooManyViews {
-        /// The bound.
+        /// `post_views_max`.
+        max: usize,
+    },
+    /// 429, Retry-After.
+    #[error("the views of POST-mode resources would hold more than {max} bytes (history.filtered-bytes-max)")]
+    ViewsTooLarge {
+        /// `post_bytes_max`.
         max: usize,
     },
 }

@@ -41,11 +41,18 @@ pub(crate) struct Post {
 
 impl Post {
     /// Takes its place in the budget, if there is room.
-    fn within(budget: &Arc<Budget>, bytes: usize, seen: Arc<Snapshot>, limits: &Limits) -> Option<Self> {
+    fn within(budget: &Arc<Budget>, bytes: usize, seen: Arc<Snapshot>, limits: &Limits) -> Result<Self, OpenError> {
         let post = Self { seen: Mutex::new(seen), bytes: AtomicUsize::new(0), budget: budget.clone() };
         // From here on dropping it gives back what it took.
         let views = budget.views.fetch_add(1, Ordering::SeqCst) + 1;
-        (post.resize(bytes) <= limits.post_bytes_max && views <= limits.post_views_max).then_some(post)
+        let bytes = post.resize(bytes);
+        if views > limits.post_views_max {
+            return Err(OpenError::TooManyViews { max: limits.post_views_max });
+        }
+        if bytes > limits.post_bytes_max {
+            return Err(OpenError::ViewsTooLarge { max: limits.post_bytes_max });
+        }
+        Ok(post)
     }
 
     /// Holds so many bytes from now on. Returns what all hold.
@@ -114,14 +121,13 @@ impl Posts {
         if let Some(view) = views.of_input(id, &input) {
             return Ok(view);
         }
-        let too_many = || OpenError::TooManyViews { max: limits.post_views_max };
         if self.budget.views.load(Ordering::SeqCst) >= limits.post_views_max {
             // Before any work is done for it.
-            return Err(too_many());
+            return Err(OpenError::TooManyViews { max: limits.post_views_max });
         }
         let answer = answer(&snapshot, id, &input, limits).ok_or_else(|| OpenError::NoResource(id.clone()))?.map_err(refused)?;
         let bytes = VIEW_BYTES + input.len() + answer.body.len();
-        let post = Post::within(&self.budget, bytes, snapshot.clone(), limits).ok_or_else(too_many)?;
+        let post = Post::within(&self.budget, bytes, snapshot.clone(), limits)?;
         let (media_type, content) = (answer.media_type, content(answer, &snapshot));
         let chain = Arc::new(Chain::begin(Seq(1), media_type, content));
         Ok(views.join(id, &input, |view_id| View::new(view_id, id.clone(), chain).with_input(input.clone(), post)))

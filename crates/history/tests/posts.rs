@@ -141,7 +141,7 @@ fn views_are_freed_and_bounded() {
     let limits = Limits { post_bytes_max: bytes + 2_000, ..Limits::default() };
     let publisher = started(limits);
     let view = ask(&publisher, "filtered-network-map", &big).unwrap();
-    assert!(matches!(ask(&publisher, "filtered-cost-map", &inputs[0]), Err(OpenError::TooManyViews { .. })));
+    assert!(matches!(ask(&publisher, "filtered-cost-map", &inputs[0]), Err(OpenError::ViewsTooLarge { .. })));
     // One that outgrows the room ends.
     let more: Vec<u8> = (0..200).collect();
     publisher.apply(vec![put("m", network(&more))], at(2), false).unwrap();

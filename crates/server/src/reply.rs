@@ -72,10 +72,12 @@ pub(crate) fn stopping() -> Reply {
 pub(crate) fn unread(refused: Refusal) -> Reply {
     match refused {
         Refusal::TooLarge { bytes_max } => {
-            refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("the request body is larger than {bytes_max} bytes"))
+            refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("the request body is larger than {bytes_max} bytes (server.query-bytes-max)"))
         }
         Refusal::TooSlow { time_max } => {
-            refusal(StatusCode::REQUEST_TIMEOUT, format!("the request body did not arrive within {} s", time_max.as_secs_f64()))
+            let seconds = time_max.as_secs_f64();
+            let why = format!("the request body did not arrive within {seconds} s (server.body-time-max-seconds)");
+            refusal(StatusCode::REQUEST_TIMEOUT, why)
         }
         Refusal::NoRoom => busy(),
         Refusal::Malformed => refusal(StatusCode::BAD_REQUEST, "the request body cannot be read"),

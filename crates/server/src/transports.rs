@@ -143,7 +143,7 @@ impl Transports {
                     ErrorBody::invalid(format!("{field}input"), &value[..cut])
                 }
                 OpenError::Refused(body) => *body,
-                error @ OpenError::TooManyViews { .. } => return too_many(error.to_string(), 30),
+                error @ (OpenError::TooManyViews { .. } | OpenError::ViewsTooLarge { .. }) => return too_many(error.to_string(), 30),
             };
             reply::error(StatusCode::BAD_REQUEST, &body)
         })

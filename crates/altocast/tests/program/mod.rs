@@ -206,6 +206,13 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
+    /// A line of an answer that goes on.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.stream.read_line(&mut line).unwrap() > 0, "the connection ended");
+        line
+    }
+
     pub fn reply(&mut self) -> Reply {
         let mut line = || {
             let mut line = String::new();

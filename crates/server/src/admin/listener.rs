@@ -54,10 +54,11 @@ impl Handler for Admin {
     fn refuse(self: &Arc<Self>, head: &Parts, peer: &Peer, refusal: Refusal) -> Reply {
         let answer = match refusal {
             Refusal::TooLarge { bytes_max } => {
-                Reported::error(StatusCode::PAYLOAD_TOO_LARGE, format!("the request body is larger than {bytes_max} bytes"))
+                let why = format!("the request body is larger than {bytes_max} bytes (admin.document-bytes-max)");
+                Reported::error(StatusCode::PAYLOAD_TOO_LARGE, why)
             }
             Refusal::TooSlow { time_max } => {
-                let why = format!("the request body did not arrive within {} s", time_max.as_secs_f64());
+                let why = format!("the request body did not arrive within {} s (server.body-time-max-seconds)", time_max.as_secs_f64());
                 Reported::error(StatusCode::REQUEST_TIMEOUT, why)
             }
             Refusal::NoRoom => Reported::error(StatusCode::SERVICE_UNAVAILABLE, "too many documents are being read; try again"),

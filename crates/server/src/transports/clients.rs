@@ -37,13 +37,13 @@ impl Transport {
         }
     }
 
-    /// What of it a client may have too much of, and the name of the bound.
+    /// What of it there may be too much of, and the key of the bound in the configuration.
     fn bound(self) -> (&'static str, &'static str) {
         match self {
-            Self::Sse | Self::TipsStream => ("update streams are open", "update_streams_max"),
-            Self::Tips => ("polls wait", "polls_max"),
-            Self::Push => ("transport queues are open", "update_streams_max"),
-            Self::WebSocket => ("WebSockets are open", "update_streams_max"),
+            Self::Sse | Self::TipsStream => ("update streams are open", "updates.update-streams-max"),
+            Self::Tips => ("polls wait", "updates.polls-max"),
+            Self::Push => ("transport queues are open", "updates.update-streams-max"),
+            Self::WebSocket => ("WebSockets are open", "updates.update-streams-max"),
         }
     }
 }
@@ -94,8 +94,8 @@ impl Clients {
             Ok(_) => Ok(Client { clients: self.clone(), transport }),
             Err(_) => {
                 tally.refused.fetch_add(1, Relaxed);
-                let (what, limit) = transport.bound();
-                Err(too_many(format!("{} {what}, which is the most ({limit})", tally.max), 5))
+                let (what, key) = transport.bound();
+                Err(too_many(format!("{} {what}, which is the most ({key})", tally.max), 5))
             }
         }
     }
@@ -159,7 +159,7 @@ mod tests {
         let _second = clients.join(Transport::Sse).unwrap();
         let refused = clients.join(Transport::Sse).unwrap_err();
         assert_eq!((refused.status(), refused.headers()[RETRY_AFTER].to_str().unwrap()), (StatusCode::TOO_MANY_REQUESTS, "5"));
-        assert!(std::str::from_utf8(refused.body()).unwrap().contains("update_streams_max"));
+        assert!(std::str::from_utf8(refused.body()).unwrap().contains("(updates.update-streams-max)"));
         first.sent(1, 7);
         drop(first);
         let _third = clients.join(Transport::Sse).unwrap();

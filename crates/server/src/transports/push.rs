@@ -381,7 +381,10 @@ impl Transports {
         let CreateReq(wish) =
             CreateReq::from_json_within(body, &self.requests).map_err(|error| reply::error(StatusCode::BAD_REQUEST, &error))?;
         let max = self.limits.connection_queues_max;
-        let full = || too_many(format!("{max} transport queues are open on this connection, which is the most (connection_queues_max)"), 5);
+        let full = || {
+            let why = format!("{max} transport queues are open on this connection, which is the most (updates.connection-queues-max)");
+            too_many(why, 5)
+        };
         if self.queues.count(peer.connection) >= max {
             return Err(full());
         }

@@ -160,7 +160,7 @@ pub(crate) async fn open(transports: Arc<Transports>, service: Service, body: By
     let client = transports.clients.join(service.transport())?;
     if request.add.len() > transports.limits.substreams_max {
         let max = transports.limits.substreams_max;
-        return Err(too_many(format!("an update stream has {max} substreams at most (substreams_max)"), 60));
+        return Err(too_many(format!("an update stream has {max} substreams at most (updates.substreams-max)"), 60));
     }
     let substreams = substreams(&transports, service, request.add, &asker).await?;
     let token = transports.token();
@@ -191,7 +191,8 @@ pub(crate) fn admit(transports: &Transports, service: Service, token: &str) -> R
         return Ok(());
     }
     let max = transports.limits.control_requests_max;
-    Err(too_many(format!("an update stream takes {max} control requests a minute (control_requests_max)"), 60_u32.div_ceil(max.max(1))))
+    let why = format!("an update stream takes {max} control requests a minute (updates.control-requests-max)");
+    Err(too_many(why, 60_u32.div_ceil(max.max(1))))
 }
 
 /// Changes a stream (section 7).

@@ -90,8 +90,8 @@ impl Tips {
         }
         let mut held = self.lock();
         if held.views.len() >= self.views_max && !held.views.contains_key(view.id()) {
-            let why =
-                format!("{} views of POST-mode resources are held for TIPS clients, which is the most (tips_views_max)", self.views_max);
+            let max = self.views_max;
+            let why = format!("{max} views of POST-mode resources are held for TIPS clients, which is the most (updates.tips-views-max)");
             return Err(too_many(why, 30));
         }
         held.views.insert(view.id().clone(), (view.clone(), now));

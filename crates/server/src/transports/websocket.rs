@@ -242,7 +242,7 @@ impl Socket for Updates {
         }
         self.chatter.messages += 1;
         if self.chatter.messages > self.transports.limits.control_requests_max {
-            return Err((POLICY, "too many messages in a minute"));
+            return Err((POLICY, "too many messages in a minute (updates.control-requests-max)"));
         }
         let message = ClientMessage::from_json_within(text.as_bytes(), &self.transports.requests);
         let Ok(ClientMessage { reference_tag, input }) = message else {

@@ -354,8 +354,9 @@ fn refusals() {
             post(&mut send, media_type::TRANSPORT, "*/*", r#"{"resource-id":"filtered-cost-map","input":{"cost-type":1}}"#).await;
         assert_eq!(meta["code"], own["meta"]["code"]);
         let _second = Queue::make(&mut send, WISH).await;
-        let (status, _, retry) = post(&mut send, media_type::TRANSPORT, "*/*", WISH).await;
+        let (status, meta, retry) = post(&mut send, media_type::TRANSPORT, "*/*", WISH).await;
         assert_eq!((status, retry.is_some()), (429, true));
+        assert!(meta["syntax-error"].as_str().unwrap().contains("(updates.connection-queues-max)"), "{meta}");
         assert_eq!(call(&mut send, "DELETE", uri).await.0, 200);
         let _third = Queue::make(&mut send, WISH).await;
     });

@@ -200,10 +200,12 @@ impl Stream {
         let Bounds { substreams_max, substream_ids_max, .. } = self.bounds;
         let removed: HashSet<_> = remove.unwrap_or_default().iter().filter(|id| active(id)).collect();
         if self.substreams.len() + add.len() - removed.len() > substreams_max {
-            return Err(Refused::TooMany(format!("an update stream has {substreams_max} substreams at most (substreams_max)")));
+            let why = format!("an update stream has {substreams_max} substreams at most (updates.substreams-max)");
+            return Err(Refused::TooMany(why));
         }
         if self.substreams.len() + self.closed.len() + add.len() > substream_ids_max {
-            let why = format!("an update stream takes {substream_ids_max} substream ids in its life (substream_ids_max); open another");
+            let max = substream_ids_max;
+            let why = format!("an update stream takes {max} substream ids in its life (updates.substream-ids-max); open another");
             return Err(Refused::TooMany(why));
         }
         Ok(())

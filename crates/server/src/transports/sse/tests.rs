@@ -258,11 +258,11 @@ fn control_changes_a_stream_or_says_why_not() {
 
     // Bounds: 4 at a time, 6 in all.
     let four = ["d", "e", "f", "g"].map(|name| start(name, "costs")).into();
-    assert!(matches!(stream.change(four, None), Err(Refused::TooMany(why)) if why.contains("substreams_max")));
+    assert!(matches!(stream.change(four, None), Err(Refused::TooMany(why)) if why.contains("(updates.substreams-max)")));
     stream.change(["d", "e", "f"].map(|name| start(name, "costs")).into(), None).unwrap();
     stream.change(vec![], Some(&[sub("d"), sub("e"), sub("f")])).unwrap();
     let two = ["g", "h"].map(|name| start(name, "costs")).into();
-    assert!(matches!(stream.change(two, None), Err(Refused::TooMany(why)) if why.contains("substream_ids_max")));
+    assert!(matches!(stream.change(two, None), Err(Refused::TooMany(why)) if why.contains("(updates.substream-ids-max)")));
 
     // "An empty "remove" array is equivalent to a list of all currently active resources [..] closing the stream."
     client.controls.clear();
