@@ -89,25 +89,49 @@ pub(crate) fn name(coding: Coding) -> &'static str {
 
 /// Whether `If-None-Match` or `If-Match` names `etag`, as it stands in a header field. Weak comparison ignores `W/`.
 pub(crate) fn names(headers: &HeaderMap, field: &HeaderName, etag: &str, weak: bool) -> bool {
-    headers.get_all(field).iter().any(|value| {
-        let Ok(mut rest) = value.to_str() else { return false };
-        loop {
+    named(headers, field).any(|named| match named {
+        Named::Any => true,
+        Named::Tag { weak: is_weak, quoted } => quoted == etag && (weak || !is_weak),
+    })
+}
+
+/// The tags that `If-None-Match` or `If-Match` names, without quotes and `W/`.
+pub(crate) fn tags<'a>(headers: &'a HeaderMap, field: &HeaderName) -> impl Iterator<Item = &'a str> {
+    named(headers, field).filter_map(|named| match named {
+        Named::Any => None,
+        Named::Tag { quoted, .. } => Some(&quoted[1..quoted.len() - 1]),
+    })
+}
+
+/// An element of such a field (RFC 9110 section 13.1.2).
+enum Named<'a> {
+    /// `*`
+    Any,
+    Tag {
+        weak: bool,
+        quoted: &'a str,
+    },
+}
+
+/// What is malformed ends its line.
+fn named<'a>(headers: &'a HeaderMap, field: &HeaderName) -> impl Iterator<Item = Named<'a>> {
+    headers.get_all(field).iter().filter_map(|value| value.to_str().ok()).flat_map(|mut rest| {
+        std::iter::from_fn(move || {
             rest = rest.trim_start_matches([' ', '\t', ',']);
-            if rest.starts_with('*') {
-                return true;
+            if let Some(after) = rest.strip_prefix('*') {
+                rest = after;
+                return Some(Named::Any);
             }
-            let (is_weak, opaque) = match rest.strip_prefix("W/") {
+            let (weak, opaque) = match rest.strip_prefix("W/") {
                 Some(opaque) => (true, opaque),
                 None => (false, rest),
             };
             // Commas may be inside the quotes, so the list cannot be split at them.
-            let Some(end) = opaque.strip_prefix('"').and_then(|inner| inner.find('"')) else { return false };
-            let (tag, after) = opaque.split_at(end + 2);
-            if tag == etag && (weak || !is_weak) {
-                return true;
-            }
+            let end = opaque.strip_prefix('"').and_then(|inner| inner.find('"'))?;
+            let (quoted, after) = opaque.split_at(end + 2);
             rest = after;
-        }
+            Some(Named::Tag { weak, quoted })
+        })
     })
 }
 

@@ -22,12 +22,16 @@ pub(crate) enum Live {
 }
 
 /// In the extensions of a request's head when it asks for a WebSocket in the way its version of HTTP has (a complete and valid handshake). A
-/// request for one of our WebSocket URIs without it gets 426.
+/// request for one of our WebSocket URIs without it gets 426, where HTTP has an upgrade.
 #[derive(Debug, Clone)]
 pub(crate) struct WebSocketHandshake {
     /// `sec-websocket-protocol`, in the client's order.
     pub(crate) subprotocols: Vec<String>,
 }
+
+/// There in its place, with the reason, when the handshake is wrong and an upgrade would not mend it (RFC 6455 section 4.2.1): 400.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WrongHandshake(pub(crate) &'static str);
 
 /// What is sent as one: written with one `writev` where the connection can. Handed out empty, and used again.
 pub(crate) type Pieces = Vec<Bytes>;

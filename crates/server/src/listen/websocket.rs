@@ -9,7 +9,7 @@ pub use echo::serve_websocket_echo;
 
 use super::{
     budget::Budget,
-    live::{Heard, Say, Socket, WebSocketHandshake},
+    live::{Heard, Say, Socket, WebSocketHandshake, WrongHandshake},
     wire::{Frame, Unsent, Wire},
     worker::{Alarm, Registration},
 };
@@ -45,15 +45,19 @@ pub(super) fn handshake(head: &mut Parts) -> Option<HeaderValue> {
         let mut all = fields.get_all(name).iter();
         all.next().filter(|_| all.next().is_none())
     };
-    let valid = head.method == Method::GET
+    let ours = head.method == Method::GET
         && head.version == Version::HTTP_11
         && has_token(fields, UPGRADE, "websocket")
         && has_token(fields, CONNECTION, "upgrade")
         && one(SEC_WEBSOCKET_VERSION)? == "13";
-    let key = one(SEC_WEBSOCKET_KEY)?.as_bytes().trim_ascii();
-    if !valid || !BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16) {
+    if !ours {
         return None;
     }
+    let key = one(SEC_WEBSOCKET_KEY).map(|key| key.as_bytes().trim_ascii());
+    let Some(key) = key.filter(|key| BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)) else {
+        head.extensions.insert(WrongHandshake("there must be one Sec-WebSocket-Key, 16 bytes in base64"));
+        return None;
+    };
     head.extensions.insert(WebSocketHandshake { subprotocols: subprotocols(&head.headers) });
     let mut digest = Sha1::new();
     digest.update(key);
@@ -61,12 +65,12 @@ pub(super) fn handshake(head: &mut Parts) -> Option<HeaderValue> {
     Some(HeaderValue::try_from(BASE64_STANDARD.encode(digest.finalize())).expect("base64 is ASCII"))
 }
 
-/// The same over HTTP/2 (RFC 8441 section 5.1), where `:protocol` was `websocket`.
+/// The same over HTTP/2 (RFC 8441 section 5.1), where `:protocol` was `websocket`. The method stays CONNECT: what is no WebSocket refuses it.
 pub(super) fn handshake_http2(head: &mut Parts) {
     if head.headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13") {
-        // What is asked for is the same as by the GET of HTTP/1.1.
-        head.method = Method::GET;
         head.extensions.insert(WebSocketHandshake { subprotocols: subprotocols(&head.headers) });
+    } else {
+        head.extensions.insert(WrongHandshake("Sec-WebSocket-Version must be 13"));
     }
 }
 

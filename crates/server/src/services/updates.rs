@@ -107,7 +107,8 @@ impl Public {
         let done = |answer: Answer| Step::Answer(self.done(what.label(), head, peer, 0, answer));
         let allowed = match what.allow() {
             POST => head.method == Method::POST,
-            SOCKET => head.method == Method::GET,
+            // RFC 8441 section 5: over HTTP/2 a handshake is a CONNECT.
+            SOCKET => head.method == Method::GET || websocket::is_connect(head),
             _ => head.method == Method::GET || head.method == Method::HEAD,
         };
         if !allowed {

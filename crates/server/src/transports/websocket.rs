@@ -10,10 +10,10 @@ use super::{
 use crate::{
     listen::{
         Reply,
-        live::{Heard, Live, Say, Socket, WebSocketHandshake},
+        live::{Heard, Live, Say, Socket, WebSocketHandshake, WrongHandshake},
         worker::Alarm,
     },
-    reply,
+    negotiate, reply,
 };
 use alto::{
     id::{ResourceId, Tag},
@@ -22,7 +22,7 @@ use alto::{
 use bytes::Bytes;
 use history::{Accepts, Cursor, Item, Seq, Start, View, ViewId};
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, IF_NONE_MATCH, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE},
     request::Parts,
 };
@@ -41,6 +41,8 @@ pub(crate) const PATH: &str = "/updates/ws/";
 
 /// How long a client may take to say which version it has, before it gets a full copy.
 const FIRST_MESSAGE_TIME: Duration = Duration::from_secs(5);
+/// Tags that are looked at of those a request says its client has. 64: more than a client keeps versions.
+const TAGS_MAX: usize = 64;
 /// The span in which messages of a client are counted.
 const MINUTE: Duration = Duration::from_secs(60);
 /// RFC 6455 section 7.4.1: 1000, and "a message that violates its policy".
@@ -55,21 +57,38 @@ pub(crate) fn head(transports: &Arc<Transports>, id: &ResourceId, head: &Parts, 
     if !origin_is_welcome(&transports.websocket_origins, &head.headers) {
         return Err(reply::refusal(StatusCode::FORBIDDEN, "web pages of this origin may not follow updates here"));
     }
-    let Some(handshake) = head.extensions.get::<WebSocketHandshake>() else {
-        let mut reply = reply::refusal(StatusCode::UPGRADE_REQUIRED, "this is for WebSocket clients (RFC 6455, version 13)");
-        let headers = reply.headers_mut();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(reply);
-    };
+    let Some(handshake) = head.extensions.get::<WebSocketHandshake>() else { return Err(no_handshake(head)) };
     Ok(Opening {
         transports: transports.clone(),
         id: id.clone(),
         address,
-        start: start(&head.headers),
+        known: known(&head.headers),
         subprotocol: handshake.subprotocols.iter().any(|offered| offered == SUBPROTOCOL).then_some(SUBPROTOCOL),
     })
+}
+
+/// Whether it is a handshake over HTTP/2, right or wrong.
+pub(crate) fn is_connect(head: &Parts) -> bool {
+    let asked = || head.extensions.get::<WebSocketHandshake>().is_some() || head.extensions.get::<WrongHandshake>().is_some();
+    head.method == Method::CONNECT && asked()
+}
+
+/// RFC 6455 section 4.2.2: 426 tells the version that we speak, 400 what else is wrong.
+fn no_handshake(head: &Parts) -> Reply {
+    let ours = "this is for WebSocket clients (RFC 6455, version 13)";
+    let mut reply = match head.extensions.get::<WrongHandshake>() {
+        Some(WrongHandshake(why)) => reply::refusal(StatusCode::BAD_REQUEST, *why),
+        // RFC 9113 section 8.2.2: later versions of HTTP have no upgrade that could be required.
+        None if head.version > Version::HTTP_11 => reply::refusal(StatusCode::BAD_REQUEST, ours),
+        None => {
+            let mut reply = reply::refusal(StatusCode::UPGRADE_REQUIRED, ours);
+            reply.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            reply
+        }
+    };
+    reply.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    reply
 }
 
 /// Without an allow-list any page may: what is public to clients is public to browsers, and no request carries credentials.
@@ -81,12 +100,20 @@ fn origin_is_welcome(allowed: &[String], headers: &HeaderMap) -> bool {
             .all(|origin| allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin.as_bytes())))
 }
 
-/// The version that a request says its client has.
-fn start(headers: &HeaderMap) -> Option<Start> {
-    let value = headers.get(IF_NONE_MATCH)?.to_str().ok()?.trim();
-    let tag = value.strip_prefix("W/").unwrap_or(value).strip_prefix('"')?.strip_suffix('"')?;
+/// Versions that a client says it has; none of them may be one of ours.
+type Known = Box<[Tag]>;
+
+/// Those that a request names, if it says anything of it.
+fn known(headers: &HeaderMap) -> Option<Known> {
+    let mut named = negotiate::tags(headers, &IF_NONE_MATCH).take(TAGS_MAX).peekable();
+    named.peek()?;
     // One that is no tag of ours is no version of ours either.
-    Some(tag.parse::<Tag>().map_or(Start::Nothing, Start::Tag))
+    Some(named.filter_map(|tag| tag.parse().ok()).collect())
+}
+
+/// Where a client begins that has these versions: after the newest of them that is still here.
+fn start(view: &View, known: &[Tag]) -> Start {
+    known.iter().filter_map(|tag| view.find(tag)).max().map_or(Start::Nothing, Start::Seq)
 }
 
 /// A socket that was asked for and may be.
@@ -94,14 +121,14 @@ pub(crate) struct Opening {
     transports: Arc<Transports>,
     id: ResourceId,
     address: IpAddr,
-    start: Option<Start>,
+    known: Option<Known>,
     subprotocol: Option<&'static str>,
 }
 
 impl Opening {
     /// 404 and 429 are still possible.
     pub(crate) async fn open(self) -> Result<Live, Reply> {
-        let Self { transports, id, address, start, subprotocol } = self;
+        let Self { transports, id, address, known, subprotocol } = self;
         let client = transports.clients.join(Transport::WebSocket)?;
         let snapshot = transports.publisher.current();
         let needs_input = match snapshot.guidance.service(&id) {
@@ -109,11 +136,11 @@ impl Opening {
             Some(service) => service.accepts().is_some(),
         };
         let state = if needs_input {
-            State::Waiting { id, start: start.unwrap_or(Start::Nothing), alarm: Alarm::after(FIRST_MESSAGE_TIME) }
+            State::Waiting { id, known: known.unwrap_or_default(), alarm: Alarm::after(FIRST_MESSAGE_TIME) }
         } else {
             let view = transports.open(id.clone(), None, address, "").await?;
-            match start {
-                Some(start) => State::Following(Following::new(&transports, &view, start)),
+            match known {
+                Some(known) => State::Following(Following::new(&transports, &view, &known)),
                 None => State::Offering { view, alarm: Alarm::after(FIRST_MESSAGE_TIME) },
             }
         };
@@ -144,13 +171,13 @@ enum State {
     /// For the input of a POST-mode resource; the request may have said which version the client has.
     Waiting {
         id: ResourceId,
-        start: Start,
+        known: Known,
         alarm: Alarm,
     },
     /// The view is being computed.
     Computing {
         opened: Opened,
-        start: Start,
+        known: Known,
     },
     /// For the version the client has.
     Offering {
@@ -168,9 +195,9 @@ struct Following {
 }
 
 impl Following {
-    fn new(transports: &Transports, view: &Arc<View>, start: Start) -> Self {
+    fn new(transports: &Transports, view: &Arc<View>, known: &[Tag]) -> Self {
         let ear = transports.bell.ear(view.id());
-        Self { cursor: view.cursor(start), ear, named: true }
+        Self { cursor: view.cursor(start(view, known)), ear, named: true }
     }
 
     fn poll_say(&mut self, context: &mut Context<'_>, messages: &Messages, client: &Client) -> Poll<Say> {
@@ -215,14 +242,14 @@ impl Socket for Updates {
                 State::Following(following) => return following.poll_say(context, &self.transports.messages, &self.client),
                 State::Offering { view, alarm } => {
                     ready!(alarm.poll(context));
-                    Following::new(&self.transports, view, Start::Nothing)
+                    Following::new(&self.transports, view, &[])
                 }
                 State::Waiting { alarm, .. } => {
                     ready!(alarm.poll(context));
                     return Poll::Ready(Say::Close(POLICY, "the first message must have the input of this resource"));
                 }
-                State::Computing { opened, start } => match ready!(opened.as_mut().poll(context)) {
-                    Ok(view) => Following::new(&self.transports, &view, start.clone()),
+                State::Computing { opened, known } => match ready!(opened.as_mut().poll(context)) {
+                    Ok(view) => Following::new(&self.transports, &view, known),
                     Err(refused) if refused.status() == StatusCode::BAD_REQUEST => {
                         return Poll::Ready(Say::Close(POLICY, "the resource refuses this input"));
                     }
@@ -248,20 +275,22 @@ impl Socket for Updates {
         let Ok(ClientMessage { reference_tag, input }) = message else {
             return Err((POLICY, "a message is {\"reference-tag\": ...}, the first also {\"input\": {...}}"));
         };
-        let named = reference_tag.map(Start::Tag);
-        let start = named.clone().unwrap_or(Start::Nothing);
+        let named = reference_tag.map(|tag| Known::from([tag]));
         match (&mut self.state, input) {
             (State::Following(following), None) => {
+                let start = start(following.cursor.view(), &named.unwrap_or_default());
                 following.cursor.reset(start);
                 following.named = true;
             }
-            (State::Offering { view, .. }, None) => self.state = State::Following(Following::new(&self.transports, view, start)),
-            (State::Computing { start: before, .. }, None) => *before = start,
-            (State::Waiting { id, start: before, .. }, Some(input)) => {
-                let start = named.unwrap_or_else(|| before.clone());
+            (State::Offering { view, .. }, None) => {
+                self.state = State::Following(Following::new(&self.transports, view, &named.unwrap_or_default()));
+            }
+            (State::Computing { known, .. }, None) => *known = named.unwrap_or_default(),
+            (State::Waiting { id, known, .. }, Some(input)) => {
+                let known = named.unwrap_or_else(|| std::mem::take(known));
                 let (transports, id, address) = (self.transports.clone(), id.clone(), self.address);
                 let opened = Box::pin(async move { transports.open(id, Some(input), address, "").await });
-                self.state = State::Computing { opened, start };
+                self.state = State::Computing { opened, known };
             }
             (State::Waiting { .. }, None) => return Err((POLICY, "the first message must have the input of this resource")),
             (State::Following(_) | State::Offering { .. } | State::Computing { .. }, Some(_)) => {
@@ -298,20 +327,22 @@ mod tests {
 
     #[test]
     fn versions_in_requests() {
-        let tag = |tag: &str| Some(Start::Tag(tag.parse().unwrap()));
-        for (value, want) in [
-            (None, None),
-            (Some("\"abc\""), tag("abc")),
-            (Some("W/\"abc\""), tag("abc")),
-            (Some("\"\""), Some(Start::Nothing)),
-            (Some("abc"), None),
-            (Some("*"), None),
+        for (values, want) in [
+            (&[][..], None),
+            (&["\"abc\""], Some(&["abc"][..])),
+            (&["W/\"abc\""], Some(&["abc"])),
+            (&["\"abc\", W/\"d,e\" ,\"f\"", "\"g\""], Some(&["abc", "d,e", "f", "g"])),
+            (&["\"\""], Some(&[])),
+            (&["\"\", \"abc\""], Some(&["abc"])),
+            (&["abc"], None),
+            (&["*"], None),
         ] {
-            let mut headers = HeaderMap::new();
-            if let Some(value) = value {
-                headers.insert(IF_NONE_MATCH, HeaderValue::from_static(value));
-            }
-            assert_eq!(start(&headers), want, "{value:?}");
+            let headers = values.iter().map(|value| (IF_NONE_MATCH, HeaderValue::from_static(value))).collect();
+            let want = want.map(|tags| tags.iter().map(|tag| tag.parse().unwrap()).collect::<Known>());
+            assert_eq!(known(&headers), want, "{values:?}");
         }
+        let many: String = (0..1_000).map(|at| format!("\"{at}\",")).collect();
+        let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::try_from(many).unwrap())]);
+        assert_eq!(known(&headers).unwrap().len(), TAGS_MAX);
     }
 }

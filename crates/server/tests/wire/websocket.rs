@@ -125,6 +125,12 @@ fn versions_are_told_from_the_one_a_client_has() {
             (&json!(tag(&served).trim_matches('"')), copy["seq"].as_u64().map(|seq| seq + 1))
         );
     }
+    // RFC 9110 section 13.1.2: it may have several versions; the newest of them counts.
+    let newest = tag(&served);
+    let both = format!("If-None-Match: \"unheard-of\", {first}\r\nIf-None-Match: W/{newest}\r\n");
+    for (named, want) in [(both, &Value::Null), (format!("If-None-Match: \"unheard-of\", {first}\r\n"), &json!(MERGE))] {
+        assert_eq!(&Socket::open(&served, PATH, &named).message()["media-type"], want, "{named}");
+    }
     // One that comes late is told what changed since.
     let mut late = Socket::open(&served, PATH, &format!("If-None-Match: {first}\r\n"));
     assert_eq!(late.message()["media-type"], MERGE);
@@ -184,8 +190,11 @@ fn handshakes_that_are_none() {
         ("no connection option", valid.replace("keep-alive, Upgrade", "keep-alive"), 426),
         ("another version", valid.replace("Version: 13", "Version: 8"), 426),
         ("no version", valid.replace("Sec-WebSocket-Version: 13\r\n", ""), 426),
-        ("a short key", valid.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="), 426),
-        ("no base64", valid.replace("dGhlIHNhbXBsZSBub25jZQ==", "%%%%IHNhbXBsZSBub25jZQ=="), 426),
+        ("RFC 6455 section 4.2.2: a short key", valid.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="), 400),
+        ("no base64", valid.replace("dGhlIHNhbXBsZSBub25jZQ==", "%%%%IHNhbXBsZSBub25jZQ=="), 400),
+        ("no key", valid.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), 400),
+        ("two keys", opening(PATH, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), 400),
+        ("neither version nor key", valid.replace("Version: 13", "Version: 8").replace("dGhl", ""), 426),
         ("no such resource", valid.replace("cost-map", "nothing"), 404),
         ("another origin", opening(PATH, "Origin: https://evil.example\r\n"), 403),
         ("the allowed origin", opening(PATH, "Origin: https://noc.example\r\n"), 101),
@@ -287,10 +296,21 @@ fn over_http2() {
             tokio::task::yield_now().await;
         }
         send = send.ready().await.unwrap();
-        for (path, protocol, want) in [("/updates/ws/nothing", "websocket", 404), (PATH, "connect-udp", 405)] {
-            let (answer, mut body) = send.send_request(request(path, protocol), false).unwrap();
+        let mut another = request(PATH, "websocket");
+        another.headers_mut().insert("sec-websocket-version", "8".parse().unwrap());
+        for (what, request, want) in [
+            ("no such resource", request("/updates/ws/nothing", "websocket"), 404),
+            ("no WebSocket", request("/directory", "websocket"), 405),
+            ("another protocol", request(PATH, "connect-udp"), 405),
+            ("another version", another, 400),
+            // RFC 9113 section 8.2.2: there is no upgrade that could be required.
+            ("no handshake", Request::get(format!("http://a{PATH}")).body(()).unwrap(), 400),
+        ] {
+            let (answer, mut body) = send.send_request(request, false).unwrap();
             body.send_data("".into(), true).unwrap();
-            assert_eq!(answer.await.unwrap().status(), want, "{path} {protocol}");
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status(), want, "{what}");
+            assert_eq!(answer.headers().get("sec-websocket-version").is_some(), want == 400, "{what}");
             send = send.ready().await.unwrap();
         }
         let mut asked = request(PATH, "websocket");
