@@ -60,7 +60,11 @@ enum Leaving {
         accept: Option<HeaderValue>,
     },
     /// An answer that takes time; nothing of the request is left.
-    Later(Later),
+    Later {
+        reply: Later,
+        /// Whether it is the last one.
+        closes: bool,
+    },
 }
 
 enum Outcome {
@@ -91,12 +95,13 @@ where
             let (mut head, mut body) = request.into_parts();
             let accept = websocket::handshake(&mut head);
             let (outcome, whole) = match listening.handler.head(&head, &peer) {
-                Step::Answer(Answer::Later(mut later)) if body.is_end_stream() && may_wait(&head) => {
+                Step::Answer(Answer::Later(mut later)) if body.is_end_stream() => {
                     let polled = poll_fn(|context| Poll::Ready(later.as_mut().poll(context))).await;
                     if let Poll::Ready(reply) = polled {
                         (Outcome::Whole(reply), true)
                     } else {
-                        *leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(Leaving::Later(later));
+                        let waits = Leaving::Later { reply: later, closes: !persists(&head) };
+                        *leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(waits);
                         pending().await
                     }
                 }
@@ -170,9 +175,9 @@ where
     let early = Bytes::from([&*parts.read_buf, &*unread].concat());
     let (live, version, accept) = match left {
         Leaving::Live { live, version, accept } => (live, version, accept),
-        Leaving::Later(reply) => {
+        Leaving::Later { reply, closes } => {
             let line = Line::new(io, false);
-            tokio::spawn(Waiting::new(line, kept, listening, stage, peer, reply, early));
+            tokio::spawn(Waiting::new(line, kept, listening, stage, peer, reply, early).closing(closes));
             return;
         }
     };
@@ -204,10 +209,11 @@ where
     }
 }
 
-/// Whether the answer to a request may be waited for without hyper.
-fn may_wait(head: &Parts) -> bool {
-    head.version == Version::HTTP_11
-        && head.headers.get_all(CONNECTION).iter().all(|option| option.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
+/// Whether another request may come after this one (RFC 9112 section 9.3). Clients of HTTP/1.0 may ask for that; it is not granted here.
+fn persists(head: &Parts) -> bool {
+    let options = head.headers.get_all(CONNECTION).iter();
+    let mut options = options.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    head.version >= Version::HTTP_11 && !options.any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
 /// A head as it is sent, unsent.

@@ -267,6 +267,14 @@ fn polls_and_other_requests_share_a_connection() {
     assert!(client.closed());
 }
 
+/// The end of a request that polls, in each form that says whether it is the last on its connection (RFC 9112 section 9.3).
+const LAST: [(&str, bool); 4] = [
+    ("HTTP/1.1\r\nHost: a\r\n\r\n", false),
+    ("HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Close\r\n\r\n", true),
+    ("HTTP/1.0\r\n\r\n", true),
+    ("HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true),
+];
+
 /// A program that ends closes its side, and reads no more: its poll is not held until its time is up.
 #[test]
 fn a_poll_of_a_client_that_left_ends() {
@@ -274,26 +282,35 @@ fn a_poll_of_a_client_that_left_ends() {
         serving(Limits { close_time_max: Duration::from_millis(100), poll_time_max: Duration::from_secs(600), ..Limits::default() });
     let view = served.post("/tips", "application/alto-tipsparams+json", br#"{"resource-id":"cost-map"}"#).json();
     let uri = view["tips-view-uri"].as_str().unwrap();
-    let mut client = served.connect();
-    client.write(format!("GET {}/ug/1/2 HTTP/1.1\r\nHost: a\r\n\r\n", &uri[uri.find("/tips/").unwrap()..]).as_bytes());
-    until_waiting(&served, 1);
-    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
-    until_waiting(&served, 0);
-    assert!(client.closed());
+    for (end, _) in LAST {
+        let mut client = served.connect();
+        client.write(format!("GET {}/ug/1/2 {end}", &uri[uri.find("/tips/").unwrap()..]).as_bytes());
+        until_waiting(&served, 1);
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        until_waiting(&served, 0);
+        assert!(client.closed());
+    }
 }
 
-/// RFC 9112 section 9.3: who says so is left when it has its answer.
+/// Who says that it was the last request is left when it has its answer.
 #[test]
 fn a_poll_may_be_the_last_request() {
     let served = serving(Limits::default());
     let view = served.post("/tips", "application/alto-tipsparams+json", br#"{"resource-id":"cost-map"}"#).json();
     let uri = view["tips-view-uri"].as_str().unwrap();
-    let mut client = served.connect();
-    client.write(format!("GET {}/ug/1/2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &uri[uri.find("/tips/").unwrap()..]).as_bytes());
-    until_waiting(&served, 1);
-    publish(&served, vec![costs(10)]);
-    assert_eq!(client.answer().status, 200);
-    assert!(client.closed());
+    for (seq, (end, last)) in (1..).zip(LAST) {
+        let mut client = served.connect();
+        client.write(format!("GET {}/ug/{seq}/{} {end}", &uri[uri.find("/tips/").unwrap()..], seq + 1).as_bytes());
+        until_waiting(&served, 1);
+        publish(&served, vec![costs(10 + seq)]);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.find("connection")), (200, last.then_some("close")), "{end}");
+        if last {
+            assert!(client.closed(), "{end}");
+        } else {
+            assert_eq!(client.ask("GET /directory HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+        }
+    }
 }
 
 /// Waits until so many polls wait.

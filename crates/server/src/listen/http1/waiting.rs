@@ -103,6 +103,11 @@ where
         }
     }
 
+    /// Whether the answer that is waited for is the last.
+    pub(super) fn closing(self, closes: bool) -> Self {
+        Self { closes, ..self }
+    }
+
     fn time_max(&self) -> Duration {
         self.listening.limits.stall_time_max
     }
