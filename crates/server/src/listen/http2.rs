@@ -55,6 +55,10 @@ const RESETS_REMEMBERED_FOR: Duration = Duration::from_secs(5);
 /// Streams reset by a client before we saw them, after which h2 itself ends the connection.
 const RESETS_UNSEEN_MAX: usize = 32;
 
+/// How long after GOAWAY a connection without streams is waited for. 1 s: the client's answer to the PING with it, and requests that it sent before it
+/// heard, come within a round trip (RFC 9113 section 6.8); h2 would wait for that answer for ever.
+const GOAWAY_TIME: Duration = Duration::from_secs(1);
+
 /// Times in a row, `stall_time_max` apart, that a client may leave a PING unanswered. 4: one that takes a long answer slowly finds it behind that.
 const PINGS_UNHEARD_MAX: u32 = 4;
 
@@ -153,6 +157,7 @@ where
     let mut closing = false;
     let mut last_request = Instant::now();
     let mut idle = pin!(sleep_until(last_request + limits.idle_time_max));
+    let mut told = pin!(sleep_until(last_request));
     loop {
         tokio::select! {
             biased;
@@ -178,6 +183,16 @@ where
                 closing = true;
                 connection.graceful_shutdown();
                 idle.as_mut().reset(Instant::now() + limits.idle_time_max);
+                told.as_mut().reset(Instant::now() + GOAWAY_TIME);
+            }
+            () = &mut told, if closing => {
+                if connection.has_streams() {
+                    told.as_mut().reset(Instant::now() + GOAWAY_TIME);
+                    continue;
+                }
+                // What the client sent since is not among what this says was taken, and may be sent to another.
+                connection.abrupt_shutdown(Reason::NO_ERROR);
+                return timeout(GOAWAY_TIME, poll_fn(|context| connection.poll_closed(context))).await.unwrap_or(Ok(()));
             }
             () = &mut idle => {
                 let since = last_request + limits.idle_time_max;
@@ -195,6 +210,7 @@ where
                     closing = true;
                     connection.graceful_shutdown();
                     idle.as_mut().reset(Instant::now() + limits.stall_time_max);
+                    told.as_mut().reset(Instant::now() + GOAWAY_TIME);
                 }
             }
         }

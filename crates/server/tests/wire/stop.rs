@@ -1,6 +1,7 @@
 //! Stopping: nothing new is accepted, what is in flight is finished, and not for ever.
 use crate::{
     http2::{ask, body, connect, run},
+    raw::{self, Raw},
     served::{Client, Served, options, publish_big, publisher},
 };
 use h2::client::Builder;
@@ -52,6 +53,32 @@ fn streams_finish() {
         drop((send, stream));
         connection.await.unwrap().unwrap();
     });
+    served.stopped();
+}
+
+/// RFC 9113 section 6.8: who does not say that it heard GOAWAY is waited for no longer than that takes, unless it has still to get something.
+#[test]
+fn who_does_not_answer_holds_up_nobody() {
+    let mut served = big(Limits { drain_time_max: Duration::from_secs(600), ..Limits::default() });
+    let [mut idle, mut busy] = [(); 2].map(|()| Raw::open(served.public, &[]));
+    idle.ask(1, "GET", "/directory");
+    idle.answer(1, None);
+    // Of which the window takes the beginning.
+    busy.ask(1, "GET", "/resources/big-costs");
+    busy.answer(1, Some(1));
+    for raw in [&mut idle, &mut busy] {
+        raw.pongs = false;
+    }
+    served.stop();
+    let last_stream = |raw: &mut Raw| raw::number(&raw.until(|frame| frame.kind == raw::GOAWAY).payload);
+    assert_eq!([u32::MAX >> 1, 1].map(|_| last_stream(&mut idle)), [u32::MAX >> 1, 1]);
+    assert_eq!(idle.ended(), None);
+    assert_eq!(last_stream(&mut busy), u32::MAX >> 1);
+    busy.open_window(0, 1 << 30);
+    busy.open_window(1, 1 << 30);
+    busy.until(|frame| frame.stream == 1 && frame.ends());
+    assert_eq!(last_stream(&mut busy), 1);
+    assert_eq!(busy.ended(), None);
     served.stopped();
 }
 
