@@ -57,22 +57,26 @@ fn certificate(dir: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A `watch` that runs; its lines as they come.
+/// A `watch` that runs; its lines as they come, and what it says of its connections.
 struct Watch {
     child: Child,
     lines: Receiver<Value>,
+    notices: Receiver<String>,
 }
 
 impl Watch {
     fn start(args: &[&str]) -> Self {
-        let mut child = program(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = program(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, notices) = channel();
+        let stderr = child.stderr.take().unwrap();
+        thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
         let (sender, lines) = channel();
         let stdout = child.stdout.take().unwrap();
         thread::spawn(move || {
             let lines = BufReader::new(stdout).lines().map_while(Result::ok);
             lines.map(|line| serde_json::from_str(&line).unwrap()).all(|line| sender.send(line).is_ok())
         });
-        Self { child, lines }
+        Self { child, lines, notices }
     }
 
     fn line(&self) -> Value {
@@ -136,6 +140,10 @@ fn a_restart_leaves_no_gap_over_http3() {
             server = place.serve();
         }
     }
+    // RFC 9000 section 10.3: the server after the one that was killed says so; nobody waits for the 20 s of silence that would show it, too.
+    let notices: Vec<_> = watches[0].notices.iter().collect();
+    assert!(notices.iter().any(|notice| notice.contains("reset by peer")), "{notices:?}");
+    assert!(!notices.iter().any(|notice| notice.contains("timed out")), "{notices:?}");
     let history = server.admin("GET", &format!("/v1/resources/{id}/history"), "").json();
     let kept: Vec<_> = history["versions"].as_array().unwrap().iter().map(|version| (&version["seq"], &version["tag"])).collect();
     for (via, lines) in vias.iter().zip(&seen) {

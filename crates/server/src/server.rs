@@ -157,7 +157,7 @@ impl Server {
         if let Some(certificates) = &self.handle.certificates
             && !self.quic.is_empty()
         {
-            spawn_quic(self.quic, certificates.for_quic(), &self.public_listening, &watched, &done)?;
+            spawn_quic(self.quic, certificates, &self.public_listening, &watched, &done)?;
         }
         // All of them before any thread has a table of its own: whoever wakes a task in another thread writes to that thread's runtime.
         let runtimes = (0..=self.workers).map(|_| runtime(&self.options.limits)).collect::<Result<Vec<_>, _>>()?;
@@ -290,20 +290,20 @@ fn spawn<H: Handler>(
 /// Starts the thread of HTTP/3.
 fn spawn_quic(
     sockets: Vec<std::net::UdpSocket>,
-    tls: rustls::ServerConfig,
+    certificates: &Arc<Certificates>,
     listening: &Arc<Listening<Public>>,
     stage: &watch::Receiver<Stage>,
     done: &mpsc::Sender<()>,
 ) -> Result<(), Error> {
     let runtime = runtime(&listening.limits)?;
-    let (mut stage, done, listening) = (stage.clone(), done.clone(), listening.clone());
+    let (mut stage, done, listening, certificates) = (stage.clone(), done.clone(), listening.clone(), certificates.clone());
     let drain_time_max = listening.limits.drain_time_max;
     let serve = async move {
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         for socket in sockets {
-            tokio::spawn(listen::http3::serve(socket, tls.clone(), listening.clone(), stage.clone(), alive.clone()));
+            tokio::spawn(listen::http3::serve(socket, certificates.clone(), listening.clone(), stage.clone(), alive.clone()));
         }
-        drop((alive, listening));
+        drop((alive, listening, certificates));
         listen::draining(&mut stage).await;
         listen::end_live_answers();
         tokio::select! {

@@ -3,9 +3,12 @@
 //! One thread serves all of it from one socket for each address, so that a client may change its own (RFC 9000 section 9). Invariants: its
 //! connections count with those of TCP; a client that takes nothing costs what QUIC holds for it, within a fixed window, and no queue; nothing
 //! is answered before the address of the client is proven (no 0-RTT).
+mod reset;
+
 use super::{
     Answer, Collected, ConnectionId, Handler, Listening, Peer, Refusal, Reply, Stage, Step, content_length, date, draining,
     live::{Live, Outgoing, Pieces},
+    tls::Certificates,
 };
 use crate::{Error, Limits, admin::Protocol};
 use bytes::{Buf, Bytes};
@@ -19,7 +22,7 @@ use http::{
     header::{CONNECTION, DATE, EXPECT, TRANSFER_ENCODING},
     request::Parts,
 };
-use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TransportConfig, VarInt, crypto::rustls::QuicServerConfig};
+use quinn::{Endpoint, Incoming, ServerConfig, TransportConfig, VarInt, crypto::rustls::QuicServerConfig};
 use std::{
     future::poll_fn,
     net::{SocketAddr, UdpSocket},
@@ -86,17 +89,18 @@ fn server_config(tls: rustls::ServerConfig, limits: &Limits) -> ServerConfig {
 /// Serves from one socket until the server is told to stop and its connections have ended. `alive` is held until then.
 pub(crate) async fn serve<H: Handler>(
     socket: UdpSocket,
-    tls: rustls::ServerConfig,
+    certificates: Arc<Certificates>,
     listening: Arc<Listening<H>>,
     mut stage: watch::Receiver<Stage>,
     alive: mpsc::Sender<()>,
 ) {
-    let config = server_config(tls, &listening.limits);
+    let config = server_config(certificates.for_quic(), &listening.limits);
     let local = match socket.local_addr() {
         Ok(local) => local,
         Err(error) => return tracing::error!(%error, "cannot wait for QUIC connections"),
     };
-    let endpoint = match Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(quinn::TokioRuntime)) {
+    let resets = reset::endpoint_config(certificates, local);
+    let endpoint = match Endpoint::new(resets, Some(config), socket, Arc::new(quinn::TokioRuntime)) {
         Ok(endpoint) => endpoint,
         Err(error) => return tracing::error!(%error, "cannot wait for QUIC connections"),
     };

@@ -2,6 +2,7 @@
 //!
 //! Invariant: there is always a certificate to serve; files that cannot be used leave the one before in place.
 use crate::{Error, TlsFiles};
+use ::ring::{hkdf, hmac};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::{
     ServerConfig,
@@ -21,6 +22,8 @@ use std::{
 pub(crate) struct Certificates {
     state: Mutex<State>,
     current: ArcSwap<CertifiedKey>,
+    /// Made of its private key, so that it is the same after a restart.
+    reset_key: ArcSwap<hmac::Key>,
     /// Why the files as they are now are not in use.
     trouble: ArcSwapOption<String>,
 }
@@ -57,8 +60,13 @@ impl ResolvesServerCert for Certificates {
 impl Certificates {
     pub(crate) fn load(files: TlsFiles) -> Result<Arc<Self>, Error> {
         let seen = Some(Stamp::of(&files));
-        let current = ArcSwap::from_pointee(read(&files)?);
-        Ok(Arc::new(Self { state: Mutex::new(State { files, seen }), current, trouble: ArcSwapOption::empty() }))
+        let (current, reset_key) = read(&files)?;
+        Ok(Arc::new(Self {
+            state: Mutex::new(State { files, seen }),
+            current: ArcSwap::from_pointee(current),
+            reset_key: ArcSwap::from_pointee(reset_key),
+            trouble: ArcSwapOption::empty(),
+        }))
     }
 
     /// The certificate, and ALPN for both protocols.
@@ -110,9 +118,10 @@ impl Certificates {
         let result = read(&files);
         state.seen = Some(seen);
         match result {
-            Ok(key) => {
+            Ok((key, reset_key)) => {
                 state.files = files;
                 self.current.store(Arc::new(key));
+                self.reset_key.store(Arc::new(reset_key));
                 self.trouble.store(None);
                 tracing::info!("TLS certificate read again");
                 Ok(())
@@ -126,6 +135,11 @@ impl Certificates {
         }
     }
 
+    /// For stateless resets of QUIC, as long as the private key is what it is.
+    pub(crate) fn reset_key(&self) -> Arc<hmac::Key> {
+        self.reset_key.load_full()
+    }
+
     pub(crate) fn trouble(&self) -> Option<Arc<String>> {
         self.trouble.load_full()
     }
@@ -135,7 +149,7 @@ impl Certificates {
     }
 }
 
-fn read(files: &TlsFiles) -> Result<CertifiedKey, Error> {
+fn read(files: &TlsFiles) -> Result<(CertifiedKey, hmac::Key), Error> {
     let fault = |path: &Path, why: String| Error::Tls { path: path.to_owned(), why };
     let certificate = text(&files.certificate)?;
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&certificate)
@@ -151,14 +165,22 @@ fn read(files: &TlsFiles) -> Result<CertifiedKey, Error> {
         };
         fault(&files.key, why)
     })?;
+    let reset_key = reset_key(&key);
     // Also says when key and certificate do not belong together, as while one of them is being replaced.
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
+    let certified = CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
         let path = match error {
             rustls::Error::InvalidCertificate(_) => &files.certificate,
             _ => &files.key,
         };
         fault(path, error.to_string())
-    })
+    })?;
+    Ok((certified, reset_key))
+}
+
+/// By HKDF (RFC 5869): it tells nothing of the private key.
+fn reset_key(key: &PrivateKeyDer<'_>) -> hmac::Key {
+    let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"altocast").extract(key.secret_der());
+    secret.expand(&[b"QUIC stateless reset"], hmac::HMAC_SHA256).expect("it is as long as one HMAC").into()
 }
 
 fn text(path: &Path) -> Result<Vec<u8>, Error> {
