@@ -8,6 +8,7 @@ mod http1;
 mod http2;
 mod http3;
 mod live;
+mod live_tls;
 mod push;
 mod raw;
 mod served;

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use server::{Limits, Options};
 use std::time::Duration;
 
-const PATH: &str = "/updates/ws/cost-map";
+pub const PATH: &str = "/updates/ws/cost-map";
 const MERGE: &str = "application/merge-patch+json";
 
 /// The handshake of RFC 6455 section 1.3, for one of our resources.
-fn opening(path: &str, more: &str) -> String {
+pub fn opening(path: &str, more: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Sec-WebSocket-Version: 13\r\n{more}\r\n"
@@ -81,7 +81,7 @@ impl Socket {
     }
 }
 
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 2, 3, 4];
     let mut frame = vec![first];
     match payload.len() {
