@@ -7,12 +7,12 @@ use client::{
     Client, Replica,
     replica::{Options, Told, Via, Wanted, What},
 };
-use program::{Server, request, try_request, wait_for};
+use program::{PATIENCE, Server, request, try_request, wait_for};
 use std::{
     collections::BTreeMap,
     net::TcpListener,
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -69,6 +69,7 @@ impl Known {
     }
 }
 
+#[derive(Default)]
 struct Load {
     public: String,
     admin: String,
@@ -76,13 +77,34 @@ struct Load {
     /// By writer, the counter it tries or tried last.
     tried: [AtomicU64; PUT.len()],
     stop: AtomicBool,
+    /// How often the server was started.
+    starts: Mutex<u64>,
+    started: Condvar,
 }
 
 impl Load {
+    fn starts(&self) -> u64 {
+        *self.starts.lock().unwrap()
+    }
+
+    /// The server is there again.
+    fn start(&self) {
+        *self.starts.lock().unwrap() += 1;
+        self.started.notify_all();
+    }
+
+    /// Waits until it was started more often than that.
+    fn wait_for_start(&self, starts: u64) {
+        let now = self.starts.lock().unwrap();
+        let (now, late) = self.started.wait_timeout_while(now, PATIENCE, |now| *now <= starts).unwrap();
+        assert!(!late.timed_out(), "after start {now} the server was not started again");
+    }
+
     /// Puts one map after the other; a server that is away is asked again.
     fn write(&self, writer: usize) {
         let id = PUT[writer];
         while !self.stop.load(Ordering::SeqCst) {
+            let starts = self.starts();
             let counter = self.tried[writer].fetch_add(1, Ordering::SeqCst) + 1;
             let answer = if writer == 0 {
                 let change =
@@ -98,7 +120,7 @@ impl Load {
                 try_request(&self.admin, "PUT", &format!("/v1/resources/{id}"), &fields, network(id, counter).as_bytes())
             };
             let Ok(answer) = answer else {
-                thread::sleep(Duration::from_millis(5));
+                self.wait_for_start(starts);
                 continue;
             };
             let mut known = self.known.lock().unwrap();
@@ -153,13 +175,11 @@ async fn follow(load: Arc<Load>, via: Via, id: &'static str, changes: Arc<Atomic
     options.limits.backoff_min = Duration::from_millis(10);
     options.limits.backoff_max = Duration::from_millis(100);
     let follower = Arc::new(Client::new(options).unwrap());
-    let wanted = || Options { resources: vec![Wanted { resource: id.parse().unwrap(), input: None }], via: Some(via) };
-    // To begin, the server must be there.
-    let mut replica = loop {
-        match Replica::open(follower.clone(), wanted()).await {
-            Ok(replica) => break replica,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
+    let wanted = Options { resources: vec![Wanted { resource: id.parse().unwrap(), input: None }], via: Some(via) };
+    // The server is there.
+    let mut replica = match Replica::open(follower, wanted).await {
+        Ok(replica) => replica,
+        Err(error) => return load.known.lock().unwrap().wrong.push(format!("{via} did not begin: {error}")),
     };
     let (mut seq, mut content) = (0, 0);
     loop {
@@ -198,7 +218,7 @@ fn nothing_acknowledged_is_lost_to_kill_9() {
     let kills: u64 = std::env::var("ALTOCAST_KILLS").map_or(10, |kills| kills.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let (public, admin) = (free(), free());
-    let load = Arc::new(Load { public, admin, known: Mutex::default(), tried: Default::default(), stop: AtomicBool::new(false) });
+    let load = Arc::new(Load { public, admin, ..Load::default() });
     let start = || {
         let arguments =
             ["serve", "--json", "--listen", &load.public, "--admin-listen", &load.admin, "--demo-interval", "0.2", "--data-dir"];
@@ -233,7 +253,8 @@ fn nothing_acknowledged_is_lost_to_kill_9() {
         wait_for(&format!("a first change of {id} over {via}"), || (changes.load(Ordering::SeqCst) > 0).then_some(()));
     }
 
-    // Times between kills spread over what a start, a commit and a write take; the same in every run.
+    // When a kill comes is what is tested, so this waits for time: between kills it spreads over what a start, a commit and a write take, the
+    // same in every run.
     let mut random = 0x2545_F491_4F6C_DD1D_u64;
     for kill in 0..kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -243,6 +264,7 @@ fn nothing_acknowledged_is_lost_to_kill_9() {
         }
         server.kill();
         server = start();
+        load.start();
         load.check(&server);
         let wrong = std::mem::take(&mut load.known.lock().unwrap().wrong);
         assert!(wrong.is_empty(), "after kill {kill}: {wrong:#?}");

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex, MutexGuard, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -24,19 +24,59 @@ pub fn program(args: &[&str]) -> Command {
 /// Runs it to its end; one that does not end is a failure, not a wait.
 pub fn run(args: &[&str]) -> Output {
     let mut child = program(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (sender, outputs) = mpsc::channel();
+    let read = |mut pipe: Box<dyn Read + Send>| {
+        let sender = sender.clone();
+        thread::spawn(move || {
+            let mut all = Vec::new();
+            pipe.read_to_end(&mut all).unwrap();
+            // A program that ended closed what it wrote to.
+            let _ = sender.send(());
+            all
+        })
+    };
+    let (stdout, stderr) = (read(Box::new(child.stdout.take().unwrap())), read(Box::new(child.stderr.take().unwrap())));
     let until = Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > until {
-            child.kill().unwrap();
-            panic!("{args:?} does not end: {}", text(&child.wait_with_output().unwrap().stderr));
-        }
-        thread::sleep(Duration::from_millis(5));
+    let ended = (0..2).all(|_| outputs.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok());
+    if !ended {
+        child.kill().unwrap();
     }
-    child.wait_with_output().unwrap()
+    let output = Output { status: child.wait().unwrap(), stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() };
+    assert!(ended, "{args:?} does not end: {}", text(&output.stderr));
+    output
 }
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What a server says on standard error.
+#[derive(Default)]
+struct Log {
+    so_far: Mutex<Said>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Said {
+    text: String,
+    /// There will be no more: the server ended.
+    ended: bool,
+}
+
+impl Log {
+    fn say(&self, say: impl FnOnce(&mut Said)) {
+        say(&mut self.so_far.lock().unwrap());
+        self.more.notify_all();
+    }
+
+    /// Waits until this is true of it.
+    fn until(&self, what: &str, mut reached: impl FnMut(&Said) -> bool) -> MutexGuard<'_, Said> {
+        let said = self.so_far.lock().unwrap();
+        let (said, late) = self.more.wait_timeout_while(said, PATIENCE, |said| !reached(said)).unwrap();
+        assert!(!late.timed_out(), "waited in vain for {what} in\n{}", said.text);
+        said
+    }
 }
 
 /// A server that runs.
@@ -44,7 +84,7 @@ pub struct Server {
     child: Child,
     pub public: String,
     pub admin: String,
-    log: Arc<Mutex<String>>,
+    log: Arc<Log>,
 }
 
 impl Server {
@@ -57,23 +97,24 @@ impl Server {
 
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
+        let log = Arc::new(Log::default());
         let (stderr, lines) = (child.stderr.take().unwrap(), log.clone());
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                lines.lock().unwrap().push_str(&format!("{line}\n"));
+                lines.say(|said| said.text.push_str(&format!("{line}\n")));
             }
+            lines.say(|said| said.ended = true);
         });
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}; log: {}", log.lock().unwrap()));
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}; log: {}", log.so_far.lock().unwrap().text));
         let host = |url: &serde_json::Value| url.as_str().unwrap().split("://").nth(1).unwrap().to_owned();
         Self { public: host(&ready["public"][0]), admin: host(&ready["admin"]), child, log }
     }
 
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.so_far.lock().unwrap().text.clone()
     }
 
     /// Sends a signal by name.
@@ -95,7 +136,8 @@ impl Server {
 
     /// Waits for its end.
     pub fn exit(&mut self) -> std::process::ExitStatus {
-        wait_for("the server's end", || self.child.try_wait().unwrap())
+        drop(self.log.until("the server's end", |said| said.ended));
+        self.child.wait().unwrap()
     }
 
     pub fn get(&self, path: &str) -> Reply {
@@ -127,9 +169,9 @@ impl Server {
 
     /// Waits until the log has a line with all these words.
     pub fn wait_log(&self, words: &[&str]) -> String {
-        wait_for(&format!("a log line with {words:?} in\n{}", self.log()), || {
-            self.log().lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
-        })
+        let found = |said: &Said| said.text.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned);
+        let said = self.log.until(&format!("a line with {words:?}"), |said| found(said).is_some());
+        found(&said).unwrap()
     }
 }
 
@@ -140,7 +182,7 @@ impl Drop for Server {
     }
 }
 
-/// Asks again and again until there is an answer.
+/// Asks again and again until there is an answer. For what a server or a file only shows to who asks: there is no event to wait for.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {

@@ -1,6 +1,7 @@
 //! The server as clients meet it: real sockets, the documents of RFC 7285, every answer it can give.
 //!
-//! Nothing sleeps: a test waits for bytes or for the end of a connection. What must end in time has short bounds in its `Limits`.
+//! A test waits for bytes or for the end of a connection, and sleeps only where a pause is what it tests. What must end in time has short bounds in
+//! its `Limits`.
 #![allow(clippy::unwrap_used)]
 
 mod admin;

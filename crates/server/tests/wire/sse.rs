@@ -286,7 +286,7 @@ fn a_stream_never_goes_silent() {
     events.expect("application/alto-costmap+json,c");
     for round in 0..4 {
         assert_eq!(events.chunk(), b":\n\n");
-        // When the next one is due already, and its alarm, which may be that late, has not gone off.
+        // The pause is what is tested: the next one is due already, and its alarm, which may be that late, has not gone off.
         std::thread::sleep(Duration::from_millis(150));
         publish(&served, vec![costs(100 + round)]);
         events.expect("application/merge-patch+json,c");
