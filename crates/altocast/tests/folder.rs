@@ -2,27 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 mod program;
 
-use program::{Server, request, wait_for};
-use std::{fs, path::Path};
-
-fn network(pid: &str) -> String {
-    format!(
-        r#"{{"meta":{{"vtag":{{"resource-id":"net","tag":"1"}}}},"network-map":{{"{pid}":{{"ipv4":["0.0.0.0/0"]}},"b":{{"ipv4":["192.0.2.0/24"]}}}}}}"#
-    )
-}
-
-fn costs(cost: u32) -> String {
-    format!(
-        r#"{{"meta":{{"dependent-vtags":[{{"resource-id":"net","tag":"1"}}],"cost-type":{{"cost-mode":"numerical","cost-metric":"routingcost"}}}},"cost-map":{{"a":{{"a":0,"b":{cost}}},"b":{{"a":{cost},"b":0}}}}}}"#
-    )
-}
-
-fn write(dir: &Path, name: &str, text: &str) {
-    // As careful operators do: a rename is seen whole.
-    let temporary = dir.join(format!(".{name}.new"));
-    fs::write(&temporary, text).unwrap();
-    fs::rename(&temporary, dir.join(name)).unwrap();
-}
+use program::{
+    Server,
+    documents::{costs, network, write},
+    request, wait_for,
+};
+use std::fs;
 
 #[test]
 fn a_folder_is_served_watched_and_survives_a_broken_file() {

@@ -1,6 +1,8 @@
 //! Runs the built program and talks to it: a server child that ends with the test, HTTP by hand, waiting for events with a deadline.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+pub mod documents;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
