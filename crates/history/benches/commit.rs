@@ -5,6 +5,9 @@
 //! costs instead.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench is there to print")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+#[path = "../../maps/benches/support/mod.rs"]
+mod support;
+
 use alto::{
     Document,
     cost::CostType,
@@ -21,19 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
-
-/// Numbers that look random and are the same in every run (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
+use support::Random;
 
 const PIDS: usize = 1000;
 const ROUNDS: usize = 15;

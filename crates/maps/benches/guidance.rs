@@ -3,6 +3,8 @@
 //! `cargo bench -p maps --bench guidance`; `ALTOCAST_LPM_RANGES` as for `benches/lpm.rs`.
 #![allow(clippy::print_stdout, reason = "a bench is there to print")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+mod support;
+
 use alto::{
     Document,
     cost::CostType,
@@ -21,19 +23,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// Numbers that look random and are the same in every run (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
+use support::Random;
 
 const PIDS: usize = 1000;
 const PREFIXES: usize = 1_000_000;

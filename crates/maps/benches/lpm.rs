@@ -4,6 +4,8 @@
 //! `npm pack @ip-location-db/geo-whois-asn-country@2.3.2026061719`. Without it a synthetic table of equal shape is used, and the output says so.
 //! Target: under 80 ns a lookup, random addresses, for both families.
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+mod support;
+
 use alto::endpoint::Prefix;
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use maps::{
@@ -18,6 +20,7 @@ use std::{
     sync::Arc,
     time::Instant,
 };
+use support::{Random, say};
 use topology::graph::{Graph, PrefixAt, SourceIx};
 
 const QUERIES: usize = 1_000_000;
@@ -236,24 +239,4 @@ fn synthetic(random: &mut Random) -> Nets {
         v6.insert(net, (random.next() % 250) as u32);
     }
     (v4.into_iter().collect(), v6.into_iter().collect())
-}
-
-/// xorshift64*: the same addresses in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-    fn wide(&mut self) -> u128 {
-        u128::from(self.next()) << 64 | u128::from(self.next())
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "a bench's result goes to stdout")]
-fn say(line: &str) {
-    println!("{line}");
 }

@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p maps --bench pushed`. Targets: the demo's at most 1.2 times the smallest merge patches that hold the changed
 //! cells; the provider's under 5 % of the full map per change, median, with no cost off by more than its step. Units: bytes.
+mod support;
+
 use alto::{
     cost::{CostType, Metric},
     cost_map::{CostMap, CostTable},
@@ -20,8 +22,9 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use support::{Random, median, say, timed};
 use topology::{
     fuse::Fuser,
     graph::{Graph, Link, PrefixAt, Router, RouterIx, SourceIx},
@@ -313,33 +316,4 @@ fn graph(links: &[Ends], prefixes: &Arc<Vec<PrefixAt>>, random: &mut Random, noi
         matrices: Vec::new(),
         sources: vec![topology::graph::Source { name: "bench".into(), precedence: 0, observed_at: UNIX_EPOCH, trouble: None }],
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let began = Instant::now();
-    let done = work();
-    (done, began.elapsed().as_secs_f64() * 1e3)
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// xorshift64*: the same network in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u32) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        ((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % u64::from(bound)) as u32
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "a bench's result goes to stdout")]
-fn say(line: &str) {
-    println!("{line}");
 }

@@ -2,6 +2,8 @@
 //!
 //! A link is both directions of it, so the graph has 10,000 directed ones. Every link of a sample is changed in each way and put
 //! back, each from the same state; printed are medians over links. Target: under 50 ms, and a fifth of computing everything at most.
+mod support;
+
 use alto::endpoint::Prefix;
 use maps::{
     compute::{Computed, MapsPolicy, compute},
@@ -12,8 +14,9 @@ use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::{Instant, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
+use support::{Random, median, say, timed};
 use topology::graph::{Graph, Link, PrefixAt, Router, RouterIx, Source, SourceIx};
 
 const ROUTERS: u32 = 1_000;
@@ -155,33 +158,4 @@ fn graph(links: &Links, prefixes: &Arc<Vec<PrefixAt>>) -> Arc<Graph> {
         matrices: Vec::new(),
         sources: vec![Source { name: "bench".into(), precedence: 0, observed_at: UNIX_EPOCH, trouble: None }],
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let began = Instant::now();
-    let done = work();
-    (done, began.elapsed().as_secs_f64() * 1e3)
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// xorshift64*: the same network in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "a bench's result goes to stdout")]
-fn say(line: &str) {
-    println!("{line}");
 }
