@@ -3,6 +3,9 @@
 //!
 //! `cargo bench -p maps --bench pushed`. Targets: the demo's at most 1.2 times the smallest merge patches that hold the changed
 //! cells; the provider's under 5 % of the full map per change, median, with no cost off by more than its step. Units: bytes.
+#[path = "../../topology/tests/support/lab.rs"]
+#[allow(dead_code, reason = "the names are for tests")]
+mod lab;
 mod support;
 
 use alto::{
@@ -12,6 +15,7 @@ use alto::{
     id::VersionTag,
     patch::{CostMapParts, NetworkMapParts, Patches, merge},
 };
+use lab::STATES;
 use maps::{
     compute::{Computed, MapsPolicy, compute},
     damping::{Damper, Damping},
@@ -31,16 +35,6 @@ use topology::{
     observation::Observation,
     sources::{BandwidthFrom, Input, Options, SourceKind, read},
 };
-
-/// The demo's states, in `altocast/data/frr-geant2012-lab`.
-const STATES: [&str; 6] = [
-    "t0-baseline",
-    "t1-de-nl-cost-13-to-120",
-    "t2-fr-uk-link-down",
-    "t3-lu-router-dead",
-    "t4-fr-uk-restored-de-ch-delay-up",
-    "t5-lu-back-de-nl-cost-restored",
-];
 
 /// What the demo network's sources say, read as `altocast/src/demo/geant.rs` reads it.
 struct Geant {

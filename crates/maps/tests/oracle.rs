@@ -1,6 +1,10 @@
 //! End to end from what 40 routers printed to costs between PIDs: every cost of the six lab states, as the routers themselves have it.
 #![expect(clippy::unwrap_used, reason = "tests")]
+#[path = "../../topology/tests/support/lab.rs"]
+mod lab;
+
 use alto::{cost::Metric, id::Pid};
+use lab::{NAMES, STATES};
 use maps::compute::{Computed, MapsPolicy, compute};
 use std::{
     collections::BTreeMap,
@@ -14,21 +18,6 @@ use topology::{
     observation::Observation,
     sources::{BandwidthFrom, Input, Options, SourceKind, read},
 };
-
-const STATES: [&str; 6] = [
-    "t0-baseline",
-    "t1-de-nl-cost-13-to-120",
-    "t2-fr-uk-link-down",
-    "t3-lu-router-dead",
-    "t4-fr-uk-restored-de-ch-delay-up",
-    "t5-lu-back-de-nl-cost-restored",
-];
-
-/// Node n of the lab is router id 10.255.0.(n + 1).
-const NAMES: [&str; 40] = [
-    "NL", "BE", "DK", "PL", "DE", "CZ", "LU", "FR", "CH", "IT", "UA", "MD", "BG", "RO", "TR", "GR", "CY", "IL", "MT", "BY", "MK", "ME",
-    "HU", "SK", "PT", "ES", "RS", "HR", "SL", "AT", "LT", "RU", "IS", "IE", "UK", "NO", "SE", "FI", "EE", "LV",
-];
 
 fn file(path: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topology/tests/data").join(path);

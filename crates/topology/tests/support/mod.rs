@@ -1,5 +1,8 @@
 //! The real inputs under `tests/data`, and a plain shortest path to hold against them.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used)]
+mod lab;
+
+pub use lab::{NAMES, STATES};
 use std::{
     collections::BTreeMap,
     fs,
@@ -12,21 +15,6 @@ use topology::{
     observation::Observation,
     sources::{Error, Input, Options, SourceKind, read},
 };
-
-pub const STATES: [&str; 6] = [
-    "t0-baseline",
-    "t1-de-nl-cost-13-to-120",
-    "t2-fr-uk-link-down",
-    "t3-lu-router-dead",
-    "t4-fr-uk-restored-de-ch-delay-up",
-    "t5-lu-back-de-nl-cost-restored",
-];
-
-/// Node n of the lab is router id 10.255.0.(n + 1).
-pub const NAMES: [&str; 40] = [
-    "NL", "BE", "DK", "PL", "DE", "CZ", "LU", "FR", "CH", "IT", "UA", "MD", "BG", "RO", "TR", "GR", "CY", "IL", "MT", "BY", "MK", "ME",
-    "HU", "SK", "PT", "ES", "RS", "HR", "SL", "AT", "LT", "RU", "IS", "IE", "UK", "NO", "SE", "FI", "EE", "LV",
-];
 
 pub fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
