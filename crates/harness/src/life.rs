@@ -33,6 +33,18 @@ pub struct Tally {
     pub patches: u32,
 }
 
+impl Tally {
+    /// Takes another run in.
+    pub fn add(&mut self, other: &Self) {
+        self.commits += other.commits;
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.restarts += other.restarts;
+        self.items += other.items;
+        self.patches += other.patches;
+    }
+}
+
 /// What outlives a life.
 enum Medium {
     /// An engine's file on a disk that may fail.

@@ -7,13 +7,7 @@ fn acknowledged_survives_crash() {
     let all = Mutex::new(life::Tally::default());
     for_seeds(400, |seed| {
         let tally = life::run(seed);
-        let mut all = all.lock().unwrap();
-        all.commits += tally.commits;
-        all.refused += tally.refused;
-        all.failed += tally.failed;
-        all.restarts += tally.restarts;
-        all.items += tally.items;
-        all.patches += tally.patches;
+        all.lock().unwrap().add(&tally);
     });
     let all = *all.lock().unwrap();
     eprintln!("{all:?}");
