@@ -4,46 +4,30 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 
-import h2.config
-import h2.connection
 import h2.events
 import h2.settings
 
 from . import alto
 from .follow import PATIENCE, Admin, Copy, directory, service
+from .h2client import Connection
 from .report import equal
 from .schema import parse
 
 COST = "numerical-routing-cost-map"
 
 
-class Client:
+class Client(Connection):
     """A small HTTP/2 client on one socket: requests, and whatever the server pushes."""
 
     def __init__(self, port, path, settings=()):
-        self.path, self.authority = path, f"127.0.0.1:{port}"
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-        self.h2.local_settings = h2.settings.Settings(client=True, initial_values={h2.settings.SettingCodes.ENABLE_PUSH: 1, h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20, **dict(settings)})
-        self.h2.initiate_connection()
+        self.path = path
         self.streams, self.pushed, self.order, self.ended, self.goaway = {}, {}, [], [], None
-        self.flush()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def flush(self):
-        if data := self.h2.data_to_send():
-            self.socket.sendall(data)
+        super().__init__(port, {h2.settings.SettingCodes.ENABLE_PUSH: 1, h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20, **dict(settings)})
 
     def send(self, method, path, body=None, media_type=alto.TRANSPORT, end=True):
         stream = self.h2.get_next_available_stream_id()
@@ -54,22 +38,6 @@ class Client:
             self.h2.send_data(stream, body, end_stream=end)
         self.flush()
         return stream
-
-    def pump(self, until, patience=PATIENCE):
-        """Takes what comes until something holds."""
-        deadline = time.monotonic() + patience
-        while not until():
-            left = deadline - time.monotonic()
-            assert left > 0, f"nothing more came; pushed so far: {len(self.ended)}"
-            self.socket.settimeout(left)
-            try:
-                data = self.socket.recv(65536)
-            except TimeoutError:
-                continue
-            assert data, "the server closed the connection"
-            for event in self.h2.receive_data(data):
-                self.take(event)
-            self.flush()
 
     def take(self, event):
         if isinstance(event, h2.events.PushedStreamReceived):

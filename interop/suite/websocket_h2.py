@@ -1,65 +1,39 @@
 """A WebSocket update service over HTTP/2 (RFC 8441) with Python's h2: the extended CONNECT is made here, the frames by PyPI's `websockets`."""
 import json
 import re
-import socket
-import time
 import urllib.parse
 
-import h2.config
-import h2.connection
 import h2.events
 import h2.settings
 from websockets import frames
 
 from . import alto
-from .follow import PATIENCE, Admin, Copy, directory
+from .follow import Admin, Copy, directory
+from .h2client import Connection
 from .report import equal
 from .schema import parse
 
 COST = "numerical-routing-cost-map"
 
 
-class Tunnel:
+class Tunnel(Connection):
     """One HTTP/2 connection; its streams are WebSockets or requests."""
 
     def __init__(self, port):
-        self.authority = f"127.0.0.1:{port}"
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-        self.h2.initiate_connection()
         self.heads, self.bodies, self.ended = {}, {}, set()
-        self.flush()
+        super().__init__(port)
         # RFC 8441 section 3: before the server's settings allow it, no client may ask.
         self.pump(lambda: h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL in self.h2.remote_settings)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def flush(self):
-        if data := self.h2.data_to_send():
-            self.socket.sendall(data)
-
-    def pump(self, until):
-        deadline = time.monotonic() + PATIENCE
-        while not until():
-            left = deadline - time.monotonic()
-            assert left > 0, "nothing more came"
-            self.socket.settimeout(left)
-            data = self.socket.recv(65536)
-            assert data, "the server closed the connection"
-            for event in self.h2.receive_data(data):
-                if isinstance(event, h2.events.ResponseReceived):
-                    self.heads[event.stream_id] = dict(event.headers)
-                elif isinstance(event, h2.events.DataReceived):
-                    self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
-                    self.ended.add(event.stream_id)
-                assert not isinstance(event, h2.events.ConnectionTerminated), "the server ended the connection"
-            self.flush()
+    def take(self, event):
+        if isinstance(event, h2.events.ResponseReceived):
+            self.heads[event.stream_id] = dict(event.headers)
+        elif isinstance(event, h2.events.DataReceived):
+            self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
+            self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
+            self.ended.add(event.stream_id)
+        assert not isinstance(event, h2.events.ConnectionTerminated), "the server ended the connection"
 
     def connect(self, path, *fields, protocol="websocket"):
         pseudo = [(":method", "CONNECT"), (":protocol", protocol), (":path", path), (":scheme", "http"), (":authority", self.authority)]
