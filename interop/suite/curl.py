@@ -6,7 +6,7 @@ import tempfile
 
 from . import alto
 from .report import equal
-from .schema import parse
+from .schema import parse, parse_error
 
 
 class Answer:
@@ -44,13 +44,7 @@ def fetch(uri, *args, headers=(), body=None, method=None, timeout=60):
 def error(answer, status, code=None, field=None):
     """The answer is an ALTO error body (RFC 7285 section 8.5) with this status."""
     equal(answer.status, status, "status")
-    equal(answer.headers.get("content-type"), alto.ERROR, "content-type")
-    meta = parse(answer.body, alto.ERROR)["meta"]
-    if code:
-        equal(meta["code"], code, "meta.code")
-    if field:
-        equal(meta.get("field"), field, "meta.field")
-    return meta
+    return parse_error(answer.headers.get("content-type"), answer.body, code, field)
 
 
 def features():

@@ -11,7 +11,7 @@ import jsonpatch
 
 from . import alto
 from .report import equal
-from .schema import parse
+from .schema import parse, parse_error
 
 # An event has this long to come: far more than it takes, so that a slow machine fails nothing.
 PATIENCE = 30
@@ -146,10 +146,5 @@ def service(directory, media_type, accepts, resource):
 def refused(answer, status, code=None, field=None):
     """The answer is an ALTO error body with this status."""
     equal(answer.status_code, status, f"status of {answer.request.method} {answer.request.url}")
-    equal(answer.headers.get("content-type"), alto.ERROR, "content-type")
-    meta = parse(answer.content, alto.ERROR)["meta"]
-    if code:
-        equal(meta["code"], code, "code")
-    if field:
-        equal(meta.get("field"), field, "field")
+    parse_error(answer.headers.get("content-type"), answer.content, code, field)
     return answer

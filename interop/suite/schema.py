@@ -6,6 +6,8 @@ import pathlib
 import jsonschema
 import referencing
 
+from .report import equal
+
 FOLDER = pathlib.Path(__file__).parent.parent / "schemas"
 DOCUMENTS = {path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 REGISTRY = referencing.Registry().with_resources(
@@ -44,3 +46,14 @@ def parse(body, media_type):
         place = "/".join(str(step) for step in error.absolute_path)
         raise AssertionError(f"not valid for {media_type} at /{place}: {error.message[:300]}")
     return value
+
+
+def parse_error(content_type, body, code=None, field=None):
+    """The `meta` of an ALTO error body (RFC 7285 section 8.5)."""
+    equal(content_type, "application/alto-error+json", "content-type")
+    meta = parse(body, "application/alto-error+json")["meta"]
+    if code:
+        equal(meta["code"], code, "meta.code")
+    if field:
+        equal(meta.get("field"), field, "meta.field")
+    return meta
