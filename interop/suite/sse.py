@@ -45,21 +45,19 @@ def run(report, server):
         with Stream(uri, {"add": {"net": {"resource-id": NET}, "cost": {"resource-id": COST}}}) as stream:
             started(stream)
             copies = {"net": Copy(NET), "cost": Copy(COST)}
-            order = []
-            for _ in copies:
-                media, data_id, data = stream.next()
-                copies[data_id].apply(media, data)
-                order.append(data_id)
-            equal(order, ["net", "cost"], "order of the copies")
+
+            def take_both(what):
+                """One event for each, the network map first."""
+                events = [stream.next() for _ in copies]
+                for media, data_id, data in events:
+                    copies[data_id].apply(media, data)
+                equal([data_id for _, data_id, _ in events], ["net", "cost"], f"order of the {what}")
+
+            take_both("copies")
             document = current(NET)
             document["network-map"]["PID1"]["ipv4"] = ["192.0.2.0/24", "203.0.113.0/24"]
             admin.put(NET, document)
-            order = []
-            for _ in copies:
-                media, data_id, data = stream.next()
-                copies[data_id].apply(media, data)
-                order.append(data_id)
-            equal(order, ["net", "cost"], "order of the changes")
+            take_both("changes")
             equal(copies["cost"].value["meta"]["dependent-vtags"], [copies["net"].value["meta"]["vtag"]], "dependent-vtags")
             equal((copies["net"].value, copies["cost"].value), (current(NET), current(COST)), "copies")
     with report.check("httpx-sse: a client that has the newest version gets changes only; without incremental changes, copies only"):
