@@ -273,7 +273,6 @@ impl Tip {
             at: self.snapshot.at,
             versions: versions.collect(),
             start: moves.on.iter().chain(&moves.cut).filter_map(moved).collect(),
-            dropped_snapshots: Vec::new(),
             withdrawn: withdrawn.to_vec(),
             published,
             inputs,

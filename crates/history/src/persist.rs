@@ -162,7 +162,6 @@ impl Record {
                 extent.start = extent.start.max(*start);
             }
         }
-        batch.extend(self.dropped_snapshots.iter().map(|(resource, seq)| Write::Delete(SNAPSHOTS, key(resource, *seq))));
         for resource in &self.withdrawn {
             if let Some(extent) = chains.get_mut(resource) {
                 extent.live = false;

@@ -19,8 +19,6 @@ pub(crate) struct Record {
     pub(crate) versions: Vec<VersionRecord>,
     /// Views whose first version moved: all before this one are forgotten.
     pub(crate) start: Vec<(ResourceId, Seq)>,
-    /// Snapshots of versions that were kept for a while and are not any more.
-    pub(crate) dropped_snapshots: Vec<(ResourceId, Seq)>,
     /// Resources that are no longer there. Their numbering goes on if they come back.
     pub(crate) withdrawn: Vec<ResourceId>,
     /// Documents that were published in this commit and are not served as they were published (a cost map that names PIDs which its

@@ -78,7 +78,6 @@ impl Model {
             at: at(self.commit),
             versions: Vec::new(),
             start: Vec::new(),
-            dropped_snapshots: Vec::new(),
             withdrawn: Vec::new(),
             published: Vec::new(),
             inputs: InputsRecord::default(),
@@ -111,9 +110,6 @@ impl Model {
                 }
                 if chain.is_empty() {
                     self.chains.remove(&id(*n));
-                } else if let Some(last) = chain.get_mut(1..).and_then(|rest| rest.iter_mut().rfind(|version| version.snapshot.is_some())) {
-                    last.snapshot = None;
-                    record.dropped_snapshots.push((id(*n), last.seq));
                 }
             }
             Step::Withdraw(n) => {
