@@ -164,7 +164,9 @@ impl Record {
         }
         for resource in &self.withdrawn {
             if let Some(extent) = chains.get_mut(resource) {
-                extent.live = false;
+                (extent.start, extent.live) = (extent.end, false);
+                batch.push(Write::DeleteRange(VERSIONS, key(resource, Seq(0)), key(resource, extent.end)));
+                batch.push(Write::DeleteRange(SNAPSHOTS, key(resource, Seq(0)), key(resource, Seq(extent.end.0 + 1))));
             }
         }
         batch.extend(self.published.iter().map(|(resource, document)| {

@@ -19,7 +19,8 @@ pub(crate) struct Record {
     pub(crate) versions: Vec<VersionRecord>,
     /// Views whose first version moved: all before this one are forgotten.
     pub(crate) start: Vec<(ResourceId, Seq)>,
-    /// Resources that are no longer there. Their numbering goes on if they come back.
+    /// Resources that are no longer there. Of their versions only the last is remembered, without its content: numbering goes on from it
+    /// if they come back.
     pub(crate) withdrawn: Vec<ResourceId>,
     /// Documents that were published in this commit and are not served as they were published (a cost map that names PIDs which its
     /// network map has not): the document. `None`: the served version is the document.

@@ -115,6 +115,9 @@ impl Model {
             Step::Withdraw(n) => {
                 if self.live.remove(&id(*n)) {
                     record.withdrawn.push(id(*n));
+                    let chain = self.chains.entry(id(*n)).or_default();
+                    chain.drain(..chain.len() - 1);
+                    chain[0].snapshot = None;
                     self.inputs.documents.remove(&id(*n));
                     self.inputs.withdrawn.insert(id(*n));
                     self.inputs.from_file.insert(id(*n));
@@ -252,6 +255,34 @@ fn what_is_missing_or_strange_is_named() {
         assert!(why.starts_with(want), "{why} instead of {want}");
     }
     Log::open(written(), "epoch").unwrap();
+}
+
+/// Of a resource that is not there any more the disk keeps what its numbering goes on from.
+#[test]
+fn what_is_withdrawn_leaves_the_disk() {
+    let store = written();
+    let log = Log::open(store.clone(), "epoch").unwrap().0;
+    let (commit, inputs) = (7, InputsRecord::default());
+    log.write(&[Record {
+        commit,
+        at: at(7),
+        versions: Vec::new(),
+        start: Vec::new(),
+        withdrawn: vec![id(1)],
+        published: Vec::new(),
+        inputs,
+    }])
+    .unwrap();
+    let keys = |table| {
+        let mut keys = Vec::new();
+        let each = &mut |key: &[u8], _: &[u8]| {
+            keys.push(key.to_vec());
+            true
+        };
+        store.scan(table, Bound::Included(&key(&id(1), Seq(0))), Bound::Excluded(&key(&id(2), Seq(0))), each).unwrap();
+        keys
+    };
+    assert_eq!((keys(VERSIONS), keys(SNAPSHOTS)), (vec![key(&id(1), Seq(6))], Vec::new()));
 }
 
 /// A map is changed in place and comes out as it is written elsewhere.
