@@ -7,7 +7,10 @@ use program::{
     documents::{costs, network, write},
     request, wait_for,
 };
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[test]
 fn a_folder_is_served_watched_and_survives_a_broken_file() {
@@ -93,24 +96,34 @@ fn one_bad_document_at_the_start_does_not_keep_the_others_away() {
     assert_eq!(request(&server.admin, "GET", "/readyz", &[], b"").status, 200);
 }
 
-#[test]
-fn a_reload_withdraws_no_document_that_is_broken_just_then() {
-    let dir = tempfile::tempdir().unwrap();
-    let maps = dir.path().join("maps");
+const MAPS: &str = "[maps]\nfolder = \"maps\"\n";
+
+/// A network map and a cost map in the folder `maps`, as a configuration says that is beside it.
+fn configured(dir: &Path) -> (Server, PathBuf) {
+    let (maps, config) = (dir.join("maps"), dir.join("altocast.toml"));
     fs::create_dir(&maps).unwrap();
     write(&maps, "net.json", &network("a"));
     write(&maps, "cost.json", &costs(5));
-    let config = dir.path().join("altocast.toml");
-    fs::write(&config, "[maps]\nfolder = \"maps\"\n").unwrap();
-    let server = Server::start(&["--config", config.to_str().unwrap()]);
-    write(&maps, "cost.json", "{");
-    server.wait_log(&["cost.json", "last good version stays"]);
-    // A source more: everything is read again.
-    fs::write(dir.path().join("prefixes.csv"), "pid,prefix\nC,203.0.113.0/24\n").unwrap();
-    let more = "[maps]\nfolder = \"maps\"\n[[source]]\nname = \"prefixes\"\nkind = \"prefix-csv\"\nfiles = [\"prefixes.csv\"]\n";
-    fs::write(&config, more).unwrap();
+    fs::write(&config, MAPS).unwrap();
+    (Server::start(&["--config", config.to_str().unwrap()]), maps)
+}
+
+/// A source more: everything is read again.
+fn add_source(server: &Server, dir: &Path) {
+    fs::write(dir.join("prefixes.csv"), "pid,prefix\nC,203.0.113.0/24\n").unwrap();
+    let source = "[[source]]\nname = \"prefixes\"\nkind = \"prefix-csv\"\nfiles = [\"prefixes.csv\"]\n";
+    fs::write(dir.join("altocast.toml"), format!("{MAPS}{source}")).unwrap();
     server.signal("HUP");
     wait_for("the source", || (server.get("/resources/network-map").status == 200).then_some(()));
+}
+
+#[test]
+fn a_reload_withdraws_no_document_that_is_broken_just_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, maps) = configured(dir.path());
+    write(&maps, "cost.json", "{");
+    server.wait_log(&["cost.json", "last good version stays"]);
+    add_source(&server, dir.path());
     assert_eq!(server.cost("cost", "a", "b"), Some(5.0));
     let sources = server.status()["sources"].clone();
     assert!(sources[0]["name"] == "prefixes" && sources[0]["observations"].as_u64() >= Some(1), "{sources}");
@@ -128,7 +141,22 @@ fn a_network_map_that_others_need_leaves_with_them() {
     fs::remove_file(dir.path().join("net.json")).unwrap();
     server.wait_log(&["net.json"]);
     fs::remove_file(dir.path().join("cost.json")).unwrap();
+    wait_for_end(&server);
+}
+
+fn wait_for_end(server: &Server) {
     for id in ["cost", "net"] {
         wait_for(&format!("the end of {id}"), || (server.get(&format!("/resources/{id}")).status == 404).then_some(()));
     }
+}
+
+#[test]
+fn a_network_map_that_others_need_refuses_no_reload() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, maps) = configured(dir.path());
+    fs::remove_file(maps.join("net.json")).unwrap();
+    server.wait_log(&["net.json"]);
+    add_source(&server, dir.path());
+    fs::remove_file(maps.join("cost.json")).unwrap();
+    wait_for_end(&server);
 }

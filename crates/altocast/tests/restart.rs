@@ -113,6 +113,30 @@ fn a_file_that_did_not_change_does_not_undo_a_put_over_a_restart() {
 }
 
 #[test]
+fn a_file_that_did_not_change_does_not_undo_a_put_after_another_folder() {
+    let (data, folders) = (tempfile::tempdir().unwrap(), [(); 2].map(|()| tempfile::tempdir().unwrap()));
+    let [a, b] = &folders;
+    for dir in &folders {
+        write(dir.path(), "net.json", &network("a"));
+    }
+    write(a.path(), "cost.json", &costs(5));
+    write(b.path(), "cost.json", &costs(6));
+    write(a.path(), "other.json", &network("c").replace("\"net\"", "\"other\""));
+    let turn = |dir: &tempfile::TempDir| start(data.path(), &["--maps", dir.path().to_str().unwrap()]);
+    let served = |server: &Server| (server.cost("cost", "a", "b"), server.get("/resources/other").status);
+    assert_eq!(served(&turn(a)), (Some(5.0), 200));
+    assert_eq!(served(&turn(b)), (Some(6.0), 404), "what only the other folder has goes with it");
+    let server = turn(a);
+    assert_eq!(served(&server), (Some(5.0), 200), "each says what it has, when it is its turn");
+    assert_eq!(server.put("cost", &costs(50)).status / 100, 2);
+    drop(server);
+    assert_eq!(served(&turn(b)), (Some(50.0), 404));
+    assert_eq!(served(&turn(a)), (Some(50.0), 200));
+    write(a.path(), "cost.json", &costs(7));
+    assert_eq!(served(&turn(a)), (Some(7.0), 200), "a file that changed is newer than what was put before");
+}
+
+#[test]
 fn the_default_network_map_stays_the_default() {
     let data = tempfile::tempdir().unwrap();
     let args = ["--demo", "off"];

@@ -4,7 +4,7 @@ use alto::{
     id::{ResourceId, Tag},
 };
 use fastrand::Rng;
-use history::Change;
+use history::{Change, FolderId};
 use serde_json::{Value, json};
 
 /// Network maps, each with its cost maps.
@@ -65,10 +65,14 @@ fn change(random: &mut Rng) -> Change {
         16..=18 => {
             let document = whole_or_not(random);
             let digest: Tag = Tag::of_content(&[document.to_string().as_bytes()]);
-            Change::File { id: id(network), digest, document: parse(&document) }
+            Change::File { id: id(network), folder: folder(), digest, document: parse(&document) }
         }
-        _ => Change::FileGone { id: id(network) },
+        _ => Change::FileGone { id: id(network), folder: Some(folder()) },
     }
+}
+
+fn folder() -> FolderId {
+    FolderId::of("maps".as_ref())
 }
 
 /// A cost, or none.

@@ -1,5 +1,5 @@
 //! What a commit is asked for, and what it did.
-use crate::{Snapshot, Version};
+use crate::{FolderId, Snapshot, Version};
 use alto::{
     Document,
     id::{ResourceId, Tag},
@@ -38,10 +38,13 @@ pub enum Change {
         /// Which resource.
         id: ResourceId,
     },
-    /// A file of a maps folder. The file as it was when last applied changes nothing, so that it cannot undo a later `Put`.
+    /// A file of a maps folder. The file as it was when last applied changes nothing, so that it cannot undo a later `Put`; unless another
+    /// folder was served meanwhile, which brought the document that is there now or took it away.
     File {
         /// Which resource.
         id: ResourceId,
+        /// Where it is.
+        folder: FolderId,
         /// Of the bytes in the file.
         digest: Tag,
         /// Its content.
@@ -51,6 +54,8 @@ pub enum Change {
     FileGone {
         /// Which resource.
         id: ResourceId,
+        /// Where it was. `None`: its folder is not served any more, so it may be there still.
+        folder: Option<FolderId>,
     },
 }
 
@@ -63,7 +68,7 @@ impl Change {
             | Self::JsonPatch { id, .. }
             | Self::Withdraw { id }
             | Self::File { id, .. }
-            | Self::FileGone { id } => Some(id),
+            | Self::FileGone { id, .. } => Some(id),
         }
     }
 }

@@ -3,9 +3,10 @@
 //! Inputs are copied (they are `Arc`s), changed, composed, checked, rendered and compared; the result is a value that becomes visible,
 //! or not. Invariants: a resource whose content did not change keeps its version; dependants are numbered after what they depend on.
 use crate::{
-    Change, Commit, Error, Guard, Limits, Moved, Seq, Snapshot, Version,
+    Change, Commit, Error, FolderId, Guard, Limits, Moved, Seq, Snapshot, Version,
     chain::{Chain, Content},
     edge,
+    folders::Folders,
     patch::{self, Kind},
     record::{InputsRecord, Record, VersionRecord},
 };
@@ -32,9 +33,9 @@ pub(crate) struct Tip {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) inputs: Inputs,
     /// What of each file was applied last.
-    pub(crate) files: Arc<BTreeMap<ResourceId, Tag>>,
-    /// Documents that are as their file says.
-    pub(crate) from_file: Arc<BTreeSet<ResourceId>>,
+    pub(crate) folders: Folders,
+    /// Documents that are as a file says, and its folder.
+    pub(crate) from_file: Arc<BTreeMap<ResourceId, FolderId>>,
     /// Documents that are not served as they were published.
     pub(crate) apart: Arc<BTreeSet<ResourceId>>,
     /// The versions of each resource there ever was; of one that is not there any more the last.
@@ -82,7 +83,7 @@ impl Tip {
         Self {
             snapshot: Arc::new(snapshot),
             inputs: Inputs::default(),
-            files: Arc::default(),
+            folders: Folders::default(),
             from_file: Arc::default(),
             apart: Arc::default(),
             chains: BTreeMap::new(),
@@ -135,7 +136,7 @@ impl Tip {
         let mut tip = Self {
             snapshot: snapshot.clone(),
             inputs: next.inputs,
-            files: next.files.into(),
+            folders: next.folders,
             from_file: next.from_file.into(),
             apart: self.apart.clone(),
             chains,
@@ -284,8 +285,8 @@ impl Tip {
             documents: self.inputs.documents.keys().cloned().collect(),
             withdrawn: self.inputs.withdrawn.clone(),
             default_network_map: self.inputs.default_network_map.clone(),
-            files: BTreeMap::clone(&self.files),
-            from_file: BTreeSet::clone(&self.from_file),
+            folders: self.folders.clone(),
+            from_file: BTreeMap::clone(&self.from_file),
         }
     }
 }
@@ -356,8 +357,8 @@ fn guarded(guard: Guard, before: &Guidance, after: &Guidance, computed: bool) ->
 /// The inputs of a commit that may still be refused.
 struct Next {
     inputs: Inputs,
-    files: BTreeMap<ResourceId, Tag>,
-    from_file: BTreeSet<ResourceId>,
+    folders: Folders,
+    from_file: BTreeMap<ResourceId, FolderId>,
     published: Vec<ResourceId>,
 }
 
@@ -366,8 +367,8 @@ impl Next {
         let before = &tip.snapshot;
         let mut next = Self {
             inputs: tip.inputs.clone(),
-            files: BTreeMap::clone(&tip.files),
-            from_file: BTreeSet::clone(&tip.from_file),
+            folders: tip.folders.clone(),
+            from_file: BTreeMap::clone(&tip.from_file),
             published: Vec::new(),
         };
         let mut seen = BTreeSet::new();
@@ -393,16 +394,18 @@ impl Next {
                     next.from_file.remove(&id);
                     next.inputs.withdrawn.insert(id);
                 }
-                Change::File { id, digest, document } => {
-                    if next.files.get(&id) != Some(&digest) {
+                Change::File { id, folder, digest, document } => {
+                    if !next.is_done(&id, &folder, &digest) {
                         next.put(id.clone(), document)?;
-                        next.from_file.insert(id.clone());
-                        next.files.insert(id, digest);
+                        next.from_file.insert(id.clone(), folder.clone());
+                        next.folders.applied(&folder, id, digest, limits.maps_folders_max);
                     }
                 }
-                Change::FileGone { id } => {
-                    next.files.remove(&id);
-                    if next.from_file.remove(&id) {
+                Change::FileGone { id, folder } => {
+                    if let Some(folder) = folder {
+                        next.folders.left(&folder, &id);
+                    }
+                    if next.from_file.remove(&id).is_some() {
                         next.inputs.documents.remove(&id);
                     }
                 }
@@ -412,6 +415,16 @@ impl Next {
             return Err(Error::TooManyResources { max: limits.resources_max });
         }
         Ok(next)
+    }
+
+    /// Whether a file was applied as it is, and what is there now is no other folder's doing.
+    fn is_done(&self, id: &ResourceId, folder: &FolderId, digest: &Tag) -> bool {
+        self.folders.digest(folder, id) == Some(digest)
+            && match self.from_file.get(id) {
+                Some(from) => from == folder,
+                // Published since, or withdrawn.
+                None => self.inputs.documents.contains_key(id) || self.inputs.withdrawn.contains(id),
+            }
     }
 
     fn put(&mut self, id: ResourceId, document: Document) -> Result<(), Error> {

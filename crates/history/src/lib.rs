@@ -9,6 +9,7 @@ mod chores;
 mod compose;
 mod edge;
 mod error;
+mod folders;
 mod guard;
 mod limits;
 mod patch;
@@ -24,6 +25,7 @@ mod writer;
 
 pub use change::{Change, Commit};
 pub use error::{Error, OpenError};
+pub use folders::FolderId;
 pub use guard::{Guard, Held, Moved};
 pub use limits::Limits;
 pub use persist::RestoreError;

@@ -26,6 +26,8 @@ pub struct Limits {
     /// Documents an operator may publish, and resources ever seen. 4,096: many metrics for many network maps; one that
     /// was withdrawn counts, because its numbering must go on when it comes back.
     pub resources_max: usize,
+    /// Maps folders whose files are remembered as they were applied. 8: an operator who goes from one to another and back has two or three.
+    pub maps_folders_max: usize,
     /// Operations of one JSON patch. 100,000: each cost of a map of 300 PIDs.
     pub patch_operations_max: usize,
     /// Bytes that the `copy` operations of one JSON patch may add, as held in memory. 64 MiB: a copy of a copy doubles the
@@ -47,6 +49,7 @@ impl Default for Limits {
             post_bytes_max: 256 << 20,
             answers: maps::guidance::Limits::default(),
             resources_max: 4_096,
+            maps_folders_max: 8,
             patch_operations_max: 100_000,
             patch_copied_bytes_max: 64 << 20,
             documents: alto::Limits::default(),

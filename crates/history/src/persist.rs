@@ -8,12 +8,12 @@ mod codec;
 mod tests;
 
 use crate::{
-    Seq,
+    FolderId, Seq,
     record::{InputsRecord, Patches, Record, Restored, VersionRecord},
 };
 use alto::{
     Document, Limits,
-    id::{ResourceId, Tag},
+    id::ResourceId,
     media_type,
     patch::{self, Kind},
 };
@@ -228,14 +228,16 @@ impl Head {
         let inputs = &self.inputs;
         out.number(self.commit);
         out.time(self.at);
-        for ids in [&inputs.documents, &inputs.withdrawn, &inputs.from_file] {
+        for ids in [&inputs.documents, &inputs.withdrawn] {
             out.texts(ids.iter().map(ResourceId::as_str));
         }
+        out.tags(&inputs.from_file, |folder| &folder.0);
         out.option(inputs.default_network_map.as_ref(), |out, id| out.text(id.as_str()));
-        out.number(inputs.files.len() as u64);
-        for (id, digest) in &inputs.files {
-            out.text(id.as_str());
-            out.text(digest.as_str());
+        let folders = inputs.folders.iter();
+        out.number(folders.len() as u64);
+        for (folder, digests) in folders {
+            out.text(folder.0.as_str());
+            out.tags(digests, |digest| digest);
         }
         out.number(self.chains.len() as u64);
         for (id, extent) in &self.chains {
@@ -249,16 +251,18 @@ impl Head {
         let mut value = Reader(value);
         let (commit, at) = (value.number()?, value.time()?);
         let mut ids = || value.many::<ResourceId, BTreeSet<_>>(Reader::parsed);
-        let (documents, withdrawn, from_file) = (ids()?, ids()?, ids()?);
+        let (documents, withdrawn) = (ids()?, ids()?);
+        let from_file = value.many(|value| Ok((value.parsed()?, FolderId(value.parsed()?))))?;
         let default_network_map = value.option(Reader::parsed)?;
-        let files = value.many(|value| Ok((value.parsed::<ResourceId>()?, value.parsed::<Tag>()?)))?;
+        let digests = |value: &mut Reader<'_>| value.many(|value| Ok((value.parsed()?, value.parsed()?)));
+        let folders = value.many(|value| Ok((FolderId(value.parsed()?), digests(value)?)))?;
         let chains = value.many(|value| {
             let id: ResourceId = value.parsed()?;
             let (start, end, live) = (Seq(value.number()?), Seq(value.number()?), value.number()? == 1);
             if start > end { Err(Unreadable) } else { Ok((id, Extent { start, end, live })) }
         })?;
         value.end()?;
-        Ok(Self { commit, at, inputs: InputsRecord { documents, withdrawn, default_network_map, files, from_file }, chains })
+        Ok(Self { commit, at, inputs: InputsRecord { documents, withdrawn, default_network_map, folders, from_file }, chains })
     }
 }
 

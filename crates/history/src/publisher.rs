@@ -3,7 +3,7 @@
 //! A commit is all or nothing: it is composed beside what is served ([`crate::compose`]), written to the log if there is one, and
 //! only then is one pointer swapped. Invariant: what a reader loads is the result of whole, durable commits.
 use crate::{
-    Change, Commit, Error, Guard, Held, Limits, OpenError, RestoreError, Snapshot, VersionInfo, View, ViewId,
+    Change, Commit, Error, FolderId, Guard, Held, Limits, OpenError, RestoreError, Snapshot, VersionInfo, View, ViewId,
     chain::Chain,
     chores::Chores,
     compose::Tip,
@@ -16,6 +16,7 @@ use crate::{
 use alto::id::ResourceId;
 use arc_swap::ArcSwap;
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::SystemTime,
@@ -119,9 +120,14 @@ impl Publisher {
         self.shared.writer.with_durable(|tip| tip.chains.get(id).cloned()).map(|chain| chain.infos())
     }
 
-    /// Resources that files of a maps folder brought, as last applied.
-    pub fn files(&self) -> std::collections::BTreeSet<ResourceId> {
-        self.shared.writer.with_durable(|tip| tip.files.keys().cloned().collect())
+    /// Resources whose files in this maps folder were applied and did not leave it, whatever was published since.
+    pub fn files(&self, folder: &FolderId) -> BTreeSet<ResourceId> {
+        self.shared.writer.with_durable(|tip| tip.folders.resources(folder))
+    }
+
+    /// Resources that are as a file says, of whatever folder.
+    pub fn from_files(&self) -> BTreeSet<ResourceId> {
+        self.shared.writer.with_durable(|tip| tip.from_file.keys().cloned().collect())
     }
 
     /// Changes how much may move unconfirmed.

@@ -1,6 +1,6 @@
 //! What a commit leaves on disk, and what a restart finds there. Plain values between `publisher` (which makes and takes them) and
 //! `persist` (which writes and reads them).
-use crate::Seq;
+use crate::{FolderId, Seq, folders::Folders};
 use alto::id::{ResourceId, Tag};
 use bytes::Bytes;
 use std::{
@@ -61,9 +61,10 @@ pub(crate) struct InputsRecord {
     pub(crate) documents: BTreeSet<ResourceId>,
     pub(crate) withdrawn: BTreeSet<ResourceId>,
     pub(crate) default_network_map: Option<ResourceId>,
-    /// Digest of each maps-folder file as last applied.
-    pub(crate) files: BTreeMap<ResourceId, Tag>,
-    pub(crate) from_file: BTreeSet<ResourceId>,
+    /// What files of maps folders were when they were applied.
+    pub(crate) folders: Folders,
+    /// Documents that are as a file says, and its folder.
+    pub(crate) from_file: BTreeMap<ResourceId, FolderId>,
 }
 
 /// What a restart finds.

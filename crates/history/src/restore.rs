@@ -53,7 +53,7 @@ pub(crate) fn tip(restored: Restored) -> Result<Tip, RestoreError> {
     Ok(Tip {
         snapshot: Arc::new(Snapshot { guidance: Arc::new(guidance), versions, commit, at }),
         inputs,
-        files: Arc::new(had.files),
+        folders: had.folders,
         from_file: Arc::new(had.from_file),
         apart: Arc::new(published.into_keys().collect()),
         chains,

@@ -4,7 +4,7 @@ mod support;
 
 use alto::id::{ResourceId, Tag};
 use bytes::Bytes;
-use history::{Change, Error, Guard, Limits, Publisher, Seq, Start};
+use history::{Change, Error, FolderId, Guard, Limits, Publisher, Seq, Start};
 use proptest::prelude::*;
 use serde_json::json;
 use std::{
@@ -139,6 +139,7 @@ proptest! {
                 Step::Computed(ac) => Change::Computed(Some(computed(*ac))),
                 Step::File(content) => Change::File {
                     id: id("f"),
+                    folder: FolderId::of("maps".as_ref()),
                     digest: format!("digest-{content}").parse::<Tag>().unwrap(),
                     document: network(&PIDS[..usize::from(*content) + 1]),
                 },

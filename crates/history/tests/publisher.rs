@@ -8,7 +8,7 @@ use alto::{
     id::{Pid, ResourceId, Tag},
     network_map::{AddressGroup, NetworkMap},
 };
-use history::{Change, Commit, Error, Guard, Limits, Publisher, Seq};
+use history::{Change, Commit, Error, FolderId, Guard, Limits, Publisher, Seq};
 use maps::compute::{Computed, MapsPolicy, compute};
 use proptest::prelude::*;
 use std::{
@@ -219,16 +219,17 @@ fn copies_of_copies_are_bounded() {
     assert!(error.to_string().contains("copies more than 1048576 bytes"), "{error}");
 }
 
+fn file(folder: &str, name: &str, digest: &str, document: Document) -> Change {
+    Change::File { id: id(name), folder: FolderId::of(folder.as_ref()), digest: digest.parse().unwrap(), document }
+}
+
 /// interface.md: "A file that did not change does not undo an acknowledged PUT."
 #[test]
 fn an_unchanged_file_undoes_nothing() {
     let publisher = publisher();
-    let file = |cost: f64, digest: &str| Change::File {
-        id: id("c"),
-        digest: digest.parse::<Tag>().unwrap(),
-        document: costs("routingcost", &[1, 2], cost),
-    };
-    let map = |digest: &str| Change::File { id: id("m"), digest: digest.parse().unwrap(), document: network(&[1, 2]) };
+    let file = |cost, digest| file("maps", "c", digest, costs("routingcost", &[1, 2], cost));
+    let map = |digest| self::file("maps", "m", digest, network(&[1, 2]));
+    let gone = || Change::FileGone { id: id("c"), folder: Some(FolderId::of("maps".as_ref())) };
     let cost = || body(&publisher, "c")["cost-map"]["p1"]["p2"].as_f64();
     publisher.apply(vec![map("m1"), file(1.0, "c1")], at(1), false).unwrap();
     publisher.apply(vec![put("c", costs("routingcost", &[1, 2], 2.0))], at(2), false).unwrap();
@@ -238,11 +239,44 @@ fn an_unchanged_file_undoes_nothing() {
     assert_eq!(cost(), Some(3.0));
     // A file that goes takes its document along, but not one that was published over it.
     publisher.apply(vec![put("c", costs("routingcost", &[1, 2], 4.0))], at(5), false).unwrap();
-    publisher.apply(vec![Change::FileGone { id: id("c") }], at(6), false).unwrap();
+    publisher.apply(vec![gone()], at(6), false).unwrap();
     assert_eq!(cost(), Some(4.0));
     publisher.apply(vec![file(5.0, "c3")], at(7), false).unwrap();
-    publisher.apply(vec![Change::FileGone { id: id("c") }], at(8), false).unwrap();
+    publisher.apply(vec![gone()], at(8), false).unwrap();
     assert!(!publisher.current().versions.contains_key(&id("c")));
+}
+
+/// The same when folders take turns: each is remembered.
+#[test]
+fn an_unchanged_file_undoes_nothing_after_another_folder() {
+    let publisher = publisher();
+    let apply = |second, changes| publisher.apply(changes, at(second), false).unwrap();
+    let document = |cost| costs("routingcost", &[1, 2], cost);
+    let away = |name| Change::FileGone { id: id(name), folder: None };
+    let cost =
+        || publisher.current().versions.contains_key(&id("c")).then(|| body(&publisher, "c")["cost-map"]["p1"]["p2"].as_f64().unwrap());
+    apply(1, vec![put("m", network(&[1, 2]))]);
+    let [a, b] = [("a", 1.0, "c1"), ("b", 2.0, "c2")].map(|(folder, cost, digest)| move || file(folder, "c", digest, document(cost)));
+    // Each says what it has, when it is its turn.
+    for (second, change, want) in
+        [(2, a(), Some(1.0)), (3, b(), Some(2.0)), (4, a(), Some(1.0)), (5, away("c"), None), (6, a(), Some(1.0)), (7, b(), Some(2.0))]
+    {
+        apply(second, vec![change]);
+        assert_eq!(cost(), want, "{second}");
+    }
+    // What was published since stays, whichever of them comes, and what was withdrawn stays away.
+    apply(8, vec![put("c", document(3.0))]);
+    for (second, change) in [(9, a()), (10, b()), (11, away("c")), (12, a())] {
+        apply(second, vec![change]);
+        assert_eq!(cost(), Some(3.0), "{second}");
+    }
+    apply(13, vec![Change::Withdraw { id: id("c") }]);
+    for (second, change) in [(14, b()), (15, a())] {
+        apply(second, vec![change]);
+        assert_eq!(cost(), None, "{second}");
+    }
+    apply(16, vec![file("a", "c", "c3", document(4.0))]);
+    assert_eq!(cost(), Some(4.0));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use crate::{
     config::{Config, sections::SourceSection, setting::DemoNetwork},
     demo,
 };
+use history::FolderId;
 use std::{
+    path::{self, PathBuf},
     sync::mpsc,
     thread,
     time::{Duration, SystemTime},
@@ -31,7 +33,7 @@ pub struct Plan {
     /// Time between its steps.
     pub interval: Duration,
     /// Folder of documents.
-    pub folder: Option<std::path::PathBuf>,
+    pub folder: Option<PathBuf>,
 }
 
 /// A source as the fuser and the operator know it.
@@ -81,6 +83,11 @@ impl Plan {
             interval: config.demo.interval_seconds.0,
             folder: config.maps.folder.clone(),
         }
+    }
+
+    /// Names the folder of documents. As the operator names it: where a link in the path leads may change with each release of the maps.
+    pub fn folder_id(&self) -> Option<FolderId> {
+        self.folder.as_ref().map(|folder| FolderId::of(&path::absolute(folder).unwrap_or_else(|_| folder.clone())))
     }
 
     /// Whether maps are computed at all (a folder alone brings its own).

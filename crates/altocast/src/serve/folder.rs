@@ -33,6 +33,13 @@ pub struct Scan {
     pub broken: BTreeMap<String, String>,
 }
 
+impl Scan {
+    /// Whether the resource has a file that was read.
+    pub fn has(&self, id: &ResourceId) -> bool {
+        self.read.iter().any(|read| read.id == *id)
+    }
+}
+
 /// A document read.
 #[derive(Debug)]
 pub struct Read {

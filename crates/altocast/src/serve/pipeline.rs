@@ -467,16 +467,24 @@ impl Pipeline {
                 self.damper.forget();
             }
         }
-        let old_files = self.live.as_ref().map_or_else(|| self.publisher.files(), |live| live.from_folder.clone());
-        let same_folder = self.live.as_ref().is_none_or(|live| live.plan.folder == set.plan.folder);
+        let folder = set.plan.folder_id();
+        let known = folder.as_ref().map_or_else(BTreeSet::new, |folder| self.publisher.files(folder));
         // A document that is broken now is not gone, nor is one of a folder that cannot be read.
         let unseen = scan.broken.contains_key(folder::ITSELF);
-        let stays = |id: &ResourceId| same_folder && (unseen || scan.broken.contains_key(&format!("{id}.json")));
-        let (kept, others): (BTreeSet<_>, BTreeSet<_>) = old_files.into_iter().partition(stays);
-        let gone = others.into_iter().filter(|id| !scan.read.iter().any(|read| read.id == *id));
-        changes.extend(gone.map(|id| Change::FileGone { id }));
+        let stays = |id: &ResourceId| unseen || scan.broken.contains_key(&format!("{id}.json"));
+        // What others still need goes when they do.
+        let same_folder = self.live.as_ref().filter(|live| live.plan.folder == set.plan.folder);
+        set.leaving = same_folder.map_or_else(BTreeSet::new, |live| live.leaving.iter().filter(|id| !scan.has(id)).cloned().collect());
+        let missing = known.into_iter().filter(|id| !scan.has(id) && !set.leaving.contains(id));
+        let (kept, gone): (BTreeSet<_>, BTreeSet<_>) = missing.partition(stays);
+        // What another folder brought goes with it.
+        let others = self.publisher.from_files().into_iter();
+        let others = others.filter(|id| !scan.has(id) && ![&kept, &gone, &set.leaving].iter().any(|known| known.contains(id)));
+        changes.extend(others.map(|id| Change::FileGone { id, folder: None }));
+        changes.extend(gone.into_iter().map(|id| Change::FileGone { id, folder: folder.clone() }));
         // One commit where that is possible: nobody sees the half of a configuration.
-        let files: Vec<Change> = scan.read.iter().map(file_change).collect();
+        let files = folder.iter().flat_map(|folder| scan.read.iter().map(|read| file_change(folder, read)));
+        let files: Vec<Change> = files.collect();
         let whole = self.publisher.apply(changes.iter().cloned().chain(files).collect(), now, confirmed);
         let all_files = whole.is_ok();
         let outcome = if all_files { whole } else { self.publisher.apply(changes, now, confirmed) };

@@ -6,7 +6,7 @@ use super::{
     pipeline::Accepted,
 };
 use alto::id::ResourceId;
-use history::{Change, Commit, Publisher};
+use history::{Change, Commit, FolderId, Publisher};
 use maps::{
     compute::{self, Computed, MapsPolicy},
     damping::Damping,
@@ -83,8 +83,8 @@ pub fn compute(graph: Arc<Graph>, policy: Arc<MapsPolicy>, previous: Option<&Com
 }
 
 /// The change that a document of the folder is.
-pub fn file_change(read: &folder::Read) -> Change {
-    Change::File { id: read.id.clone(), digest: read.digest.clone(), document: read.document.clone() }
+pub fn file_change(folder: &FolderId, read: &folder::Read) -> Change {
+    Change::File { id: read.id.clone(), folder: folder.clone(), digest: read.digest.clone(), document: read.document.clone() }
 }
 
 impl Coming {
@@ -114,7 +114,7 @@ impl Coming {
                 match &mut self.folder {
                     None => self.folder = Some(scan),
                     Some(known) => {
-                        known.read.retain(|read| !scan.gone.contains(&read.id) && !scan.read.iter().any(|new| new.id == read.id));
+                        known.read.retain(|read| !scan.gone.contains(&read.id) && !scan.has(&read.id));
                         known.read.extend(scan.read);
                         known.broken = scan.broken;
                     }
@@ -208,11 +208,9 @@ impl Set {
     /// Publishes what changed in the folder: together, or where that is refused, each document that can go alone.
     pub fn publish_folder(&mut self, publisher: &Publisher, now: SystemTime) -> FolderOutcome {
         let mut outcome = FolderOutcome::default();
-        if !self.has_waiting() {
-            return outcome;
-        }
-        let gone = |id: &ResourceId| Change::FileGone { id: id.clone() };
-        let all = self.leaving.iter().map(gone).chain(self.waiting.values().map(file_change)).collect();
+        let Some(folder) = self.plan.folder_id().filter(|_| self.has_waiting()) else { return outcome };
+        let gone = |id: &ResourceId| Change::FileGone { id: id.clone(), folder: Some(folder.clone()) };
+        let all = self.leaving.iter().map(gone).chain(self.waiting.values().map(|read| file_change(&folder, read))).collect();
         if let Ok(commit) = publisher.apply(all, now, false) {
             self.leaving.clear();
             self.from_folder.extend(std::mem::take(&mut self.waiting).into_keys());
@@ -224,7 +222,7 @@ impl Set {
             let before = self.waiting.len() + self.leaving.len();
             outcome.refused.clear();
             for (id, read) in std::mem::take(&mut self.waiting) {
-                match publisher.apply(vec![file_change(&read)], now, false) {
+                match publisher.apply(vec![file_change(&folder, &read)], now, false) {
                     Ok(commit) => {
                         outcome.commits.push(commit);
                         self.from_folder.insert(id);

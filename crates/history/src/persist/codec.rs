@@ -2,8 +2,10 @@
 //! nanoseconds since 1970. Documents and patches of some length are kept in Zstandard (RFC 8878), as each says in its first byte.
 //!
 //! Invariant: what was written reads back as the same; anything else is an [`Unreadable`], never a panic.
+use alto::id::{ResourceId, Tag};
 use bytes::Bytes;
 use std::{
+    collections::BTreeMap,
     str::FromStr,
     time::{Duration, SystemTime},
 };
@@ -50,6 +52,15 @@ impl Writer {
     pub(super) fn texts<'t>(&mut self, texts: impl ExactSizeIterator<Item = &'t str>) {
         self.number(texts.len() as u64);
         texts.for_each(|text| self.text(text));
+    }
+
+    /// Resources, each with a tag that `of` finds.
+    pub(super) fn tags<T>(&mut self, tags: &BTreeMap<ResourceId, T>, of: impl Fn(&T) -> &Tag) {
+        self.number(tags.len() as u64);
+        for (id, value) in tags {
+            self.text(id.as_str());
+            self.text(of(value).as_str());
+        }
     }
 
     pub(super) fn option<T>(&mut self, option: Option<T>, write: impl FnOnce(&mut Self, T)) {

@@ -8,6 +8,10 @@ fn id(n: u8) -> ResourceId {
     format!("map-{n}").parse().unwrap()
 }
 
+fn folder(n: u8) -> FolderId {
+    FolderId::of(format!("maps-{n}").as_ref())
+}
+
 fn at(n: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789 + n)
 }
@@ -98,7 +102,7 @@ impl Model {
                     record.versions.push(version);
                     self.live.insert(id(*n));
                     self.inputs.documents.insert(id(*n));
-                    self.inputs.files.insert(id(*n), format!("digest-{seq}").parse().unwrap());
+                    self.inputs.folders.applied(&folder(*n % 2), id(*n), format!("digest-{seq}").parse().unwrap(), 8);
                     self.inputs.default_network_map = Some(id(*n));
                 }
             }
@@ -120,7 +124,7 @@ impl Model {
                     chain[0].snapshot = None;
                     self.inputs.documents.remove(&id(*n));
                     self.inputs.withdrawn.insert(id(*n));
-                    self.inputs.from_file.insert(id(*n));
+                    self.inputs.from_file.insert(id(*n), folder(*n % 2));
                 }
             }
             Step::Publish(n, of) => {
