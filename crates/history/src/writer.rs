@@ -215,3 +215,21 @@ impl Stage<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::mpsc, thread, time::Duration};
+
+    /// Commits are composed under the queue: who only looks waits for none of them, however long it takes.
+    #[test]
+    fn who_looks_waits_for_no_commit() {
+        let writer = Arc::new(Writer::new(None, Guard::default(), Tip::empty()));
+        let composing = writer.lock();
+        let (say, said) = mpsc::channel();
+        let reader = writer.clone();
+        thread::spawn(move || say.send((reader.held().is_some(), reader.with_durable(|tip| tip.snapshot.commit))));
+        assert_eq!(said.recv_timeout(Duration::from_secs(60)).expect("it waits for the commit"), (false, 0));
+        drop(composing);
+    }
+}
