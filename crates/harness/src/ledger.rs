@@ -1,4 +1,7 @@
-//! What was ever visible, and what must hold of it for ever (draft-ietf-alto-new-transport, section 3).
+//! What was ever visible, and what must hold of it for ever (draft-ietf-alto-new-transport, section 3): one content for each number,
+//! ranges that only shift right, edges that lead to what they say, nothing acknowledged that a restart has not.
+//!
+//! It sees a publisher as its callers do, after every commit and every restart, and applies patches with `alto` alone.
 use alto::{
     Limits,
     id::{ResourceId, Tag},

@@ -1,4 +1,7 @@
 //! A publisher over a disk that fails and loses power, with readers who come, go and are slow.
+//!
+//! Checked after every step: what [`crate::ledger`] says; that a commit that fails changes nothing; that a reader only goes forward, is never
+//! stuck, and skips no version without a full copy. At the end everybody has what is served. Times are simulated seconds.
 use crate::{
     ledger::{Ledger, apply, view_of},
     world,

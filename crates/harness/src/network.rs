@@ -1,6 +1,7 @@
 //! A network at random: what is written on one end arrives late, in parts, never out of order; connections break, fall silent, or are not read.
 //!
-//! Bytes wait in links, each with a bound as the buffers of two hosts have. Invariant: what arrives is a beginning of what was written.
+//! Bytes wait in links, each with a bound as the buffers of two hosts have. Invariant: what arrives is a beginning of what was written. Times are those of
+//! the runtime, which is paused.
 use client::simulation::{Connecting, Network as ClientNetwork};
 use fastrand::Rng;
 use server::simulation::Server;

@@ -1,4 +1,6 @@
 //! An operator at random: changes of a few small maps, of every kind that the admin API knows, most of them right.
+//!
+//! Small, so that what is rare meets: two network maps, two cost maps of each, six PIDs.
 use alto::{
     Document, Limits,
     id::{ResourceId, Tag},

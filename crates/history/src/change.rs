@@ -1,4 +1,7 @@
 //! What a commit is asked for, and what it did.
+//!
+//! Changes come from the sources, from the admin API (documents, RFC 7396 and RFC 6902 patches) and from files of a maps folder.
+//! Invariant: one commit changes a resource once.
 use crate::{FolderId, Snapshot, Version};
 use alto::{
     Document,

@@ -1,7 +1,9 @@
 //! What is done beside commits, by a thread of its own: views of POST-mode resources, shortcuts.
 //!
 //! The thread begins with the first chore and ends with the publisher. Without it ([`Chores::inline`]) each commit does its own before it
-//! returns, so that a simulation sees the same order every time.
+//! returns, so that a simulation sees the same order every time. Shortcuts to versions of before a restart are not made again: they save
+//! bytes and nothing else. Invariant: no commit waits for the thread, and what
+//! waits to be done has a bound.
 use crate::{
     chain::{Chain, SHORTCUTS},
     edge,

@@ -1,7 +1,7 @@
 //! Edges of the updates graph: from one version to the next, and shortcuts made of several.
 //!
 //! Merge patches (RFC 7396) say what changed and are what clients apply with the least work; they cannot set a member to null, and
-//! then there is a JSON patch (RFC 6902) alone. An edge is never much larger than the document it leads to.
+//! then there is a JSON patch (RFC 6902) alone. Invariant: an edge is at most 37 bytes larger than the document it leads to.
 use crate::record::Patches;
 use alto::patch;
 use bytes::Bytes;

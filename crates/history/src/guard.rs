@@ -1,7 +1,8 @@
 //! The change guard: a new network map that moves more than a set share of prefixes waits for somebody to confirm it.
 //!
 //! A source that breaks tends to move everything at once. What was computed from sources is held until it is confirmed or a
-//! newer computation is back within bounds; the last good maps stay. What a person publishes is refused with the same words.
+//! newer computation is back within bounds; the last good maps stay. What a person publishes is refused with the same words. Unit:
+//! shares from 0 to 1 of the prefixes that have a PID.
 use alto::{endpoint::Prefix, id::ResourceId};
 use maps::{PidIx, guidance::NetworkView};
 use std::{cmp::Ordering, fmt, time::SystemTime};

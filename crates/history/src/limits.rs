@@ -1,4 +1,5 @@
-//! Bounds on what history keeps.
+//! Bounds on what history keeps, in memory and on disk. At a bound old versions go, never the newest; what
+//! is asked for beyond one is refused.
 use std::time::Duration;
 
 /// Each with its default and its reason.

@@ -1,5 +1,8 @@
-//! What a commit leaves on disk, and what a restart finds there. Plain values between `publisher` (which makes and takes them) and
-//! `persist` (which writes and reads them).
+//! What a commit leaves on disk, and what a restart finds there. Plain values between `compose` and `restore` (which make and take them)
+//! and `persist` (which writes and reads them).
+//!
+//! Invariant: the records of a log in their order say all that a restart serves; what is not in them (shortcuts, views of POST-mode
+//! resources) is made anew or not at all.
 use crate::{FolderId, Seq, folders::Folders};
 use alto::id::{ResourceId, Tag};
 use bytes::Bytes;

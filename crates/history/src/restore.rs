@@ -1,7 +1,7 @@
 //! From what a restart found to what is served: the same contents under the same numbers and tags, before any source is read.
 //!
 //! Documents are inputs again, as they were published. What was computed stands in for itself until maps are computed again; equal maps
-//! then keep their versions.
+//! then keep their versions. Invariant: what does not fit together is a [`RestoreError`], and nothing of it is served.
 use crate::{
     RestoreError, Snapshot, Version, VersionInfo,
     chain::Chain,

@@ -1,6 +1,7 @@
 //! Durable bytes: tables of keys and values, written in batches that are on disk when `write` returns, whole or not at all.
 //!
-//! The only `fsync` of the project. [`Memory`] keeps nothing; [`Folder`] keeps one file.
+//! The only `fsync` of the project. [`Memory`] keeps nothing; [`Folder`] keeps one file. Invariant: a batch whose `write` returned is there
+//! after any end of the process, under it every batch before; of one that failed there is all or nothing.
 mod engine;
 mod error;
 mod folder;

@@ -1,4 +1,6 @@
 //! Bytes kept as long as the process lives.
+//!
+//! Invariant: in all but that it answers as [`crate::Folder`] does; a batch is seen whole or not at all.
 use crate::{Error, Store, Table, Usage, Write};
 use bytes::Bytes;
 use std::{
