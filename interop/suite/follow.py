@@ -2,6 +2,7 @@
 import contextlib
 import json
 import queue
+import socket
 import threading
 
 import httpx
@@ -45,7 +46,7 @@ class Stream:
     """An update stream (RFC 8895) read by httpx-sse in a thread of its own."""
 
     def __init__(self, uri, request, http2=False, verify=True, params=alto.UPDATE_STREAM_PARAMS):
-        self.events, self.ready = queue.Queue(), threading.Event()
+        self.events, self.answer = queue.Queue(), None
         self.client = httpx.Client(http1=not http2, http2=http2, verify=verify, timeout=httpx.Timeout(PATIENCE, read=120))
         self.arguments = ("POST", uri), {"content": json.dumps(request), "headers": {"content-type": params, "accept": f"{alto.EVENT_STREAM}, {alto.ERROR}"}}
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -55,6 +56,12 @@ class Stream:
         return self
 
     def __exit__(self, *_):
+        # The reader ends before anything is closed: a descriptor that is closed under it may be another connection's when it reads again, and
+        # what it reads then is missing there.
+        if self.answer is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self.answer.extensions["network_stream"].get_extra_info("socket"), socket.SHUT_RDWR)
+        self.thread.join(PATIENCE)
         self.client.close()
 
     def _read(self):
