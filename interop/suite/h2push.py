@@ -147,7 +147,7 @@ def run(report, server, node_modules):
             peer.pump(lambda: peer.ended)
             peer.h2.end_stream(peer.queue_stream)
             peer.gone(queue)
-            queue, before = peer.create(), len(peer.ended)
+            before, queue = len(peer.ended), peer.create()
             # The first push is waited for: this library takes a push that crosses its reset of the parent for a request.
             peer.pump(lambda: len(peer.ended) > before)
             peer.h2.reset_stream(peer.queue_stream, 8)
