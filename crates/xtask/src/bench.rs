@@ -113,7 +113,8 @@ fn measure(part: Part, filter: &str, effort: Effort, program: &Path, scratch: &P
     match part {
         Part::Maps => {
             http(program, scratch, effort, &mut rows)?;
-            rows.push(memory(program, scratch)?);
+            rows.push(memory(program, scratch, Kept::InMemory)?);
+            rows.push(memory(program, scratch, Kept::OnDisk)?);
             rows.push(first_answer(program, effort)?);
         }
         Part::FanOut => fan_out::measure(program, scratch, effort, filter, &mut rows)?,
@@ -189,8 +190,16 @@ fn http(program: &Path, scratch: &Path, effort: Effort, rows: &mut Vec<Row>) -> 
     Ok(())
 }
 
-/// What a cost map of a million costs adds to the resident memory of a server that already has its network map.
-fn memory(program: &Path, scratch: &Path) -> Result<Row> {
+/// Where the history is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    InMemory,
+    OnDisk,
+}
+
+/// What a cost map of a million costs adds to the resident memory of a server that already has its network map. With the log on disk there is
+/// besides what the allocator keeps of what writing the map took.
+fn memory(program: &Path, scratch: &Path, kept: Kept) -> Result<Row> {
     let resident = |costs: bool| -> Result<(u64, u64)> {
         let folder = scratch.join(if costs { "memory-with" } else { "memory-without" });
         fs::create_dir_all(&folder)?;
@@ -200,7 +209,9 @@ fn memory(program: &Path, scratch: &Path) -> Result<Row> {
             maps::write_costs(&folder, "large", maps::LARGE_PIDS)?;
             path = "/resources/large-costs";
         }
-        let (server, _) = servers::altocast(program, &["--maps", folder.to_str().context("UTF-8")?], path)?;
+        let mut args = vec!["--maps", folder.to_str().context("UTF-8")?];
+        args.extend((kept == Kept::InMemory).then_some("--in-memory"));
+        let (server, _) = servers::altocast(program, &args, path)?;
         let json = load::fetch(server.http1, path, "identity")?.len() as u64;
         // Whatever starting left behind is handed back or not by then; this is what stays.
         std::thread::sleep(Duration::from_secs(3));
@@ -216,8 +227,14 @@ fn memory(program: &Path, scratch: &Path) -> Result<Row> {
         json as f64 / 1e6
     );
     Ok(Row {
-        what: "memory of a cost map (RSS, less one copy of its JSON)".into(),
-        target: "< 16 bytes per cost".into(),
+        what: match kept {
+            Kept::InMemory => "memory of a cost map (RSS, less one copy of its JSON), in memory".into(),
+            Kept::OnDisk => "  with the log on disk".into(),
+        },
+        target: match kept {
+            Kept::InMemory => "< 16 bytes per cost".into(),
+            Kept::OnDisk => "shown".into(),
+        },
         ours: format!("{each:.1} bytes per cost"),
         peer: String::new(),
         ratio: String::new(),
