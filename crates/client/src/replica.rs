@@ -1,6 +1,6 @@
 //! Copies of resources that stay current (RFC 8895 section 9.2): a task follows them and [`Replica::changed`] hands out what changes.
 //!
-//! [`core`] decides, [`crate::transports`] speak, this file lets them run. Bounds: updates that were not applied yet, changes that were
+//! [`core`] decides, the module `transports` speaks, this file lets them run. Bounds: updates that were not applied yet, changes that were
 //! not taken yet (`updates_buffered_max`, `changes_waiting_max`, `changes_waiting_bytes_max` of [`Limits`]).
 //! Invariant: what is handed out is, for each resource, every version in its order, or a full copy where some were passed over.
 mod backoff;
