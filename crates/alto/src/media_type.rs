@@ -35,3 +35,9 @@ pub const TRANSPORT: &str = "application/alto-transport+json";
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
 /// A change: JSON Patch (RFC 6902).
 pub const JSON_PATCH: &str = "application/json-patch+json";
+/// A subscription, new or to be refreshed (draft-alto-caching-subscription-00 section 8.1.1).
+pub const SUBSCRIBE_INPUT: &str = "application/alto-subscribeinput+json";
+/// A subscription as it stands (draft-alto-caching-subscription-00 section 8.3.1).
+pub const SUBSCRIPTION_DATA: &str = "application/alto-subscriptiondata+json";
+/// A notification (draft-alto-caching-subscription-00 section 8.4.1).
+pub const NOTIFICATION_DATA: &str = "application/alto-notificationdata+json";

@@ -1,10 +1,11 @@
 //! The bodies of the update protocols, one file for each: [`sse`] (RFC 8895), [`tips`] and [`push`] (draft-ietf-alto-new-transport, the
-//! last and the first version), [`websocket`]. Both ends use them: all can be read and written.
+//! last and the first version), [`websocket`], [`webhook`] (draft-alto-caching-subscription). Both ends use them: all can be read and written.
 //!
 //! Unit: sequence numbers are those of a view's versions. Invariant: one that was read is at most [`SEQ_MAX`], so any JSON reader has it exactly.
 pub mod push;
 pub mod sse;
 pub mod tips;
+pub mod webhook;
 pub mod websocket;
 
 use crate::{
