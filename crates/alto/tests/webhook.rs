@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 use alto::{
     ErrorBody as E,
-    updates::webhook::{ContactAddress, Content, EventType, NotUnderstood, Notification, SubscribeInput, SubscriptionData, Substate},
+    updates::webhook::{
+        ContactAddress, Content, EventType, NotUnderstood, Notification, SubscribeInput, SubscriptionData, Substate, Version,
+    },
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -179,13 +181,14 @@ fn notifications() {
         event_types: vec![EventType::NetworkMap],
         subscrid: "s\"1".into(),
         substate: Substate::Active { expires: Some(7) },
+        version: Version { seq: Some(9), tag: Some("n9".parse().unwrap()), since: Some(6) },
         contents: vec![patch.clone()],
     };
     let whole = notification.to_json();
     assert_eq!(
         value(&whole),
         json!({"event-types": ["NetworkMap"], "subscrid": "s\"1", "substate": "active", "expires": 7,
-            "patch": {"media-type": "application/merge-patch+json", "data": {"network-map": {"a": null}}}})
+            "seq": 9, "tag": "n9", "since": 6, "patch": {"media-type": "application/merge-patch+json", "data": {"network-map": {"a": null}}}})
     );
     assert_eq!(Notification::from_json(&whole).unwrap(), notification);
     for content in [patch, Content::Full("costmap", br#"{"meta":{}}"#)] {
@@ -206,6 +209,9 @@ fn notifications() {
         (r#"{"event-types":["NetworkMap"],"substate":"active"}"#, E::missing("subscrid")),
         (r#"{"event-types":["NetworkMap"],"subscrid":"s"}"#, E::missing("substate")),
         (r#"{"event-types":["NetworkMap"],"subscrid":"s","substate":"asleep"}"#, E::invalid("substate", "asleep")),
+        (r#"{"event-types":["NetworkMap"],"subscrid":"s","substate":"active","seq":-1}"#, E::invalid("seq", "-1")),
+        (r#"{"event-types":["NetworkMap"],"subscrid":"s","substate":"active","since":"6"}"#, E::wrong_type("since")),
+        (r#"{"event-types":["NetworkMap"],"subscrid":"s","substate":"active","tag":""}"#, E::invalid("tag", "")),
         (r#"{"event-types":["NetworkMap"],"subscrid":"s","substate":"active","patch":{"data":{}}}"#, E::missing("patch/media-type")),
         (r#"{"event-types":["NetworkMap"],"subscrid":"s","substate":"active","patch":{"media-type":"x"}}"#, E::missing("patch/data")),
     ] {

@@ -4,7 +4,7 @@
 //! that comes as a string of digits is taken too, as in the draft's own example.
 mod notification;
 
-pub use notification::{Content, Notification, Substate};
+pub use notification::{Content, Notification, Substate, Version};
 
 use super::{object_text, write_seq};
 use crate::{

@@ -1,8 +1,10 @@
 //! `NotificationData` (draft-alto-caching-subscription-00 section 8.4.1).
-use super::{EventType, event_types_field, seconds_field, subscrid_field, write_seq};
+use super::{EventType, event_types_field, seconds_field, subscrid_field};
 use crate::{
     ErrorBody, Limits,
+    id::Tag,
     json::{self, Path},
+    updates::{seq_field, write_seq},
 };
 use std::borrow::Cow;
 
@@ -15,8 +17,21 @@ pub struct Notification<'a> {
     pub subscrid: Box<str>,
     /// `substate`, with what belongs to it.
     pub substate: Substate,
+    /// Which version this leads to.
+    pub version: Version,
     /// What there is to be told; nothing in the last notification.
     pub contents: Vec<Content<'a>>,
+}
+
+/// `seq`, `tag` and `since`, additions of ours: with them a subscriber notices what came late, twice or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Version {
+    /// `seq`: the number of the version that the subscriber has after this.
+    pub seq: Option<u64>,
+    /// `tag`: of that version.
+    pub tag: Option<Tag>,
+    /// `since`: the number of the version that a patch starts from.
+    pub since: Option<u64>,
 }
 
 /// The state of the subscription.
@@ -62,6 +77,7 @@ impl<'a> Notification<'a> {
         json::document(body, limits, |reader| {
             let root = Path::ROOT;
             let (mut event_types, mut subscrid, mut substate, mut expires, mut reason) = (None, None, None, None, None);
+            let mut version = Version::default();
             let (mut patch, mut full) = (None, [const { None }; FULL.len()]);
             reader.object(&root, |reader, key| {
                 let path = root.child(key);
@@ -78,6 +94,9 @@ impl<'a> Notification<'a> {
                         };
                     }
                     "expires" => expires = Some(seconds_field(reader, &path)?),
+                    "seq" => version.seq = Some(seq_field(reader, &path)?),
+                    "tag" => version.tag = Some(reader.parsed_field(&path)?),
+                    "since" => version.since = Some(seq_field(reader, &path)?),
                     "reason" => reason = Some(reader.string_field(&path)?.into()),
                     "patch" => {
                         let (mut media_type, mut data) = (None, None);
@@ -118,6 +137,7 @@ impl<'a> Notification<'a> {
                     true => Substate::Active { expires },
                     false => Substate::Terminated { reason },
                 },
+                version,
                 contents,
             })
         })
@@ -164,6 +184,16 @@ impl<'a> Notification<'a> {
                     object.string("reason", reason);
                 }
             }
+        }
+        let Version { seq, tag, since } = &self.version;
+        if let Some(seq) = seq {
+            write_seq(object.key("seq"), *seq);
+        }
+        if let Some(tag) = tag {
+            object.string("tag", tag.as_str());
+        }
+        if let Some(since) = since {
+            write_seq(object.key("since"), *since);
         }
         object.end();
         out.pop();
