@@ -14,7 +14,7 @@ pub use parse::Problem;
 use section::Section;
 use sections::{
     AdminSection, DampingSection, DemoSection, GuardSection, HistorySection, LogSection, MapsSection, RuleSection, ServerSection,
-    SourceSection, StoreSection, UpdatesSection,
+    SourceSection, StoreSection, SubscriptionsSection, UpdatesSection,
 };
 use std::{
     fmt,
@@ -24,7 +24,7 @@ use std::{
 /// Calls the macro named with the fields of [`Config`] that are sections occurring once.
 macro_rules! with_sections {
     ($then:ident) => {
-        $then!(server, admin, log, demo, maps, damping, guard, history, store, updates)
+        $then!(server, admin, log, demo, maps, damping, guard, history, store, updates, subscriptions)
     };
 }
 use with_sections;
@@ -52,6 +52,8 @@ pub struct Config {
     pub store: StoreSection,
     /// `[updates]`
     pub updates: UpdatesSection,
+    /// `[subscriptions]`
+    pub subscriptions: SubscriptionsSection,
     /// `[[source]]`
     pub sources: Vec<SourceSection>,
     /// `[[rule]]`
@@ -115,6 +117,7 @@ impl Config {
         let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
         self.server.certificate.iter_mut().for_each(resolve);
         self.server.key.iter_mut().for_each(resolve);
+        self.subscriptions.ca_file.iter_mut().for_each(resolve);
         self.maps.folder.iter_mut().for_each(resolve);
         self.store.folder.iter_mut().for_each(resolve);
         self.sources.iter_mut().flat_map(|source| &mut source.files).for_each(resolve);

@@ -116,6 +116,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = Arc::new(Report::new(store.clone()));
     let options = config.server_options();
     let server = Server::bind(options.clone(), publisher.clone(), report.clone())?;
+    if let Some(store) = &store {
+        server.keep_subscriptions_in(store.clone())?;
+    }
     let events = pipeline::start(publisher.clone(), report.clone(), store)?;
     let mut configured = tokio::task::spawn_blocking({
         let (events, config) = (events.clone(), config.clone());

@@ -1,4 +1,5 @@
 //! What an operator chooses, as plain values, and every bound with its default and reason.
+use alto::endpoint::Prefix;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// How to serve.
@@ -20,6 +21,10 @@ pub struct Options {
     pub credits: Vec<(String, String)>,
     /// Origins (`https://noc.example.net`) whose web pages may open WebSockets; with none all may.
     pub websocket_origins: Vec<String>,
+    /// Prefixes to which anybody may have notifications sent; others only to themselves.
+    pub contact_prefixes: Vec<Prefix>,
+    /// PEM: whose certificates `https` contacts must have; `None`: notifications go over `http` only.
+    pub contact_ca: Option<PathBuf>,
     /// Threads of the public listener; `None` is one for each core.
     pub workers: Option<usize>,
     /// Bounds.
@@ -40,6 +45,8 @@ impl Default for Options {
             public_url: None,
             credits: Vec::new(),
             websocket_origins: Vec::new(),
+            contact_prefixes: Vec::new(),
+            contact_ca: None,
             workers: None,
             limits: Limits::default(),
             queries: maps::guidance::Limits::default(),
@@ -147,6 +154,28 @@ pub struct Limits {
     /// Bytes of updates kept ready in the form that all clients of a transport are sent, for each of TIPS and update streams. 64 MiB: the
     /// last changes of every map; they are made again when asked for again.
     pub ready_bytes_max: usize,
+    /// Subscriptions at a time. 50,000: as many as update streams; each costs less than a kilobyte, here and on the disk.
+    pub subscriptions_max: usize,
+    /// Subscriptions that notify one address. 10,000: a proxy or a test that stands for many; one host cannot take all there are.
+    pub contact_subscriptions_max: usize,
+    /// How long a subscription lives that asks for more. A day: one that was forgotten costs a day of notifications.
+    pub subscription_time_max: Duration,
+    /// Connections to one contact. 8: enough to keep a core busy, far below what a web server takes.
+    pub contact_connections_max: usize,
+    /// Notifications under way at a time. 1,024: as many connections.
+    pub notifications_at_once: usize,
+    /// Notifications that take their time, and to contacts that failed before, at a time. 512: they wait for each other and for nobody else.
+    pub slow_notifications_at_once: usize,
+    /// How long a notification is one of those that are quick. 1 s: a subscriber answers in a round trip.
+    pub notification_patience: Duration,
+    /// How long a notification may take, and as long again as it takes at 100 kB/s. 10 s: who needs longer may read later what it was told.
+    pub notification_time_max: Duration,
+    /// The first pause after a failure; it doubles from failure to failure, and half of it is by chance. 1 s: a server that is started again.
+    pub notification_retry_min: Duration,
+    /// The longest pause. 60 s: who comes back is told within a minute.
+    pub notification_retry_max: Duration,
+    /// How long a subscriber may fail before its subscription ends. An hour: longer than a restart takes, and most repairs.
+    pub notification_give_up: Duration,
 }
 
 impl Default for Limits {
@@ -186,6 +215,17 @@ impl Default for Limits {
             poll_window: 4,
             poll_time_max: Duration::from_secs(50),
             ready_bytes_max: 64 << 20,
+            subscriptions_max: 50_000,
+            contact_subscriptions_max: 10_000,
+            subscription_time_max: Duration::from_secs(24 * 60 * 60),
+            contact_connections_max: 8,
+            notifications_at_once: 1_024,
+            slow_notifications_at_once: 512,
+            notification_patience: Duration::from_secs(1),
+            notification_time_max: Duration::from_secs(10),
+            notification_retry_min: Duration::from_secs(1),
+            notification_retry_max: Duration::from_secs(60),
+            notification_give_up: Duration::from_secs(60 * 60),
         }
     }
 }

@@ -9,21 +9,23 @@ use crate::{
     files::{self, Files},
     listen::{self, Handler, Listening, Stage, budget::Budget, tls::Certificates},
     services::Public,
-    transports::Transports,
+    transports::{Transports, webhook},
     view::Views,
 };
 use history::Publisher;
 use std::{
     future::Future,
+    hash::{BuildHasher, RandomState},
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
     thread,
     time::Instant,
 };
+use store::Store;
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
 };
 
 /// Listeners that are bound and wait to be served.
@@ -46,6 +48,7 @@ pub struct Handle {
     started_with: Arc<Options>,
     settings: Arc<Settings>,
     certificates: Option<Arc<Certificates>>,
+    transports: Arc<Transports>,
 }
 
 impl Server {
@@ -81,7 +84,13 @@ impl Server {
             move |commit| metrics.committed(commit)
         });
         let views = Views::new(publisher.clone());
-        let transports = Transports::new(publisher.clone(), limits, &options.queries, options.websocket_origins.clone());
+        let webhooks = webhook::Webhooks::new(
+            limits,
+            webhook::Policy::of(&options, &public_addresses),
+            webhook::trusted(&options)?,
+            RandomState::new().hash_one(0),
+        );
+        let transports = Transports::new(publisher.clone(), limits, &options.queries, options.websocket_origins.clone(), webhooks);
         let public_handler = Public::new(
             views,
             settings.clone(),
@@ -126,7 +135,8 @@ impl Server {
             budget: Budget::new(usize::MAX),
             metrics: None,
         });
-        let handle = Handle { started_with: Arc::new(options.clone()), settings, certificates };
+        let transports = public_listening.handler.transports.clone();
+        let handle = Handle { started_with: Arc::new(options.clone()), settings, certificates, transports };
         Ok(Self { options, workers, public, public_addresses, quic, public_listening, admin, admin_listening, handle })
     }
 
@@ -138,6 +148,11 @@ impl Server {
     /// Where the admin listener is.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Keeps subscriptions there, and takes up those of before when it runs.
+    pub fn keep_subscriptions_in(&self, store: Arc<dyn Store>) -> Result<(), Error> {
+        self.public_listening.handler.transports.webhooks.keep_in(store).map_err(Error::Thread)
     }
 
     /// For what may change while it runs.
@@ -183,6 +198,7 @@ impl Server {
                 spawn("admin".into(), 0, runtime, accepting, certificates, &watched, &done)?;
             }
         }
+        let notifying = Notifying::spawn(transports.clone(), &self.options.limits)?;
         // The threads have listeners of their own: when they stop to accept, the port is free for a successor.
         drop((public, admin, done, watched));
 
@@ -193,7 +209,35 @@ impl Server {
         // Nobody is told only when every thread has ended already.
         let _ = stage.send(Stage::Draining);
         let _ = all_done.recv().await;
+        notifying.stop().await;
         Ok(())
+    }
+}
+
+/// The thread that sends notifications.
+struct Notifying {
+    stop: watch::Sender<bool>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Notifying {
+    fn spawn(transports: Arc<Transports>, limits: &Limits) -> Result<Self, Error> {
+        let runtime = runtime(limits)?;
+        let ((stop, stopping), (end, ended)) = (watch::channel(false), oneshot::channel());
+        let work = move || {
+            runtime.block_on(webhook::run(transports, stopping));
+            // What is under way is told again after the next start.
+            runtime.shutdown_background();
+            let _ = end.send(());
+        };
+        thread::Builder::new().name("notifications".into()).spawn(work).map_err(Error::Thread)?;
+        Ok(Self { stop, ended })
+    }
+
+    /// Nothing more is sent; what subscribers acknowledged is written down.
+    async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.ended.await;
     }
 }
 
@@ -322,7 +366,7 @@ fn spawn_quic(
 }
 
 impl Handle {
-    /// Takes what may change without a restart (token, public URL, certificate files) and names what may not but did.
+    /// Takes what may change without a restart (token, public URL, certificate files, contact prefixes) and names what may not but did.
     /// An error leaves everything as it was.
     pub fn reconfigure(&self, options: &Options) -> Result<Vec<&'static str>, Error> {
         let old = &self.started_with;
@@ -332,12 +376,14 @@ impl Handle {
             certificates.reload(Some(files.clone()))?;
         }
         self.settings.set(&Options { admin: old.admin, ..options.clone() })?;
+        self.transports.webhooks.set_policy(webhook::Policy::of(options, &old.public));
         let unchanged = [
             ("public", old.public == options.public),
             ("admin", old.admin == options.admin),
             ("tls", old.tls.is_some() == options.tls.is_some()),
             ("http3", old.http3 == options.http3),
             ("websocket_origins", old.websocket_origins == options.websocket_origins),
+            ("contact_ca", old.contact_ca == options.contact_ca),
             ("workers", old.workers == options.workers),
             ("limits", old.limits == options.limits),
             ("queries", old.queries == options.queries),

@@ -2,6 +2,7 @@
 mod directory;
 mod page;
 mod query;
+mod subscriptions;
 mod updates;
 
 use crate::{
@@ -25,6 +26,7 @@ use http::{
 };
 use percent_encoding::percent_decode_str;
 use std::{cell::RefCell, sync::Arc};
+use subscriptions::Subscriptions;
 use updates::Updates;
 
 /// Media type of the page for browsers.
@@ -67,6 +69,7 @@ enum Target<'a> {
     Directory,
     Resource(&'a ResourceId, &'a Kind),
     Updates(Updates<'a>),
+    Subscriptions(Subscriptions),
     /// `OPTIONS *` (RFC 9110 section 9.3.7).
     Server,
     Nothing,
@@ -79,7 +82,8 @@ impl<'a> Target<'a> {
             "*" => Self::Server,
             path => {
                 let Some(name) = path.strip_prefix("/resources/") else {
-                    return Updates::of(path).map_or(Self::Nothing, Self::Updates);
+                    let subscriptions = || Subscriptions::of(path).map(Self::Subscriptions);
+                    return Updates::of(path).map(Self::Updates).or_else(subscriptions).unwrap_or(Self::Nothing);
                 };
                 let Ok(name) = percent_decode_str(name).decode_utf8() else { return Self::Nothing };
                 match view.entry(&name) {
@@ -92,7 +96,7 @@ impl<'a> Target<'a> {
 
     fn allow(&self) -> &'static str {
         match self {
-            Self::Resource(_, Kind::Query { .. }) => POST,
+            Self::Resource(_, Kind::Query { .. }) | Self::Subscriptions(_) => POST,
             Self::Updates(updates) => updates.allow(),
             Self::Server => "GET, HEAD, POST, OPTIONS",
             Self::Directory | Self::Resource(..) | Self::Nothing => GET,
@@ -104,6 +108,7 @@ impl<'a> Target<'a> {
             Self::Directory => Label::Directory,
             Self::Resource(id, _) => Label::Resource(id),
             Self::Updates(updates) => updates.label(),
+            Self::Subscriptions(what) => Label::Updates(what.name()),
             Self::Server | Self::Nothing => Label::Other,
         }
     }
@@ -117,7 +122,9 @@ impl Handler for Public {
         let answer = match (&target, &head.method) {
             _ if !has_host(head) => reply::refusal(StatusCode::BAD_REQUEST, "there must be one Host field").into(),
             (Target::Nothing, _) => reply::not_found(path).into(),
+            (Target::Subscriptions(_), &Method::OPTIONS) => subscriptions::options().into(),
             (target, &Method::OPTIONS) => options(head, target.allow()).into(),
+            (Target::Subscriptions(what), _) => return self.subscriptions(*what, head, peer),
             (Target::Updates(updates), _) => return self.updates(*updates, head, peer),
             (Target::Directory, &Method::GET | &Method::HEAD) => self.directory(head, peer, &view),
             (Target::Resource(_, Kind::Ready(ready)), &Method::GET | &Method::HEAD) => ready.answer(head),

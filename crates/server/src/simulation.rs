@@ -6,7 +6,7 @@ use crate::{
     admin::Metrics,
     listen::{self, Listening, Stage, budget::Budget, simulated},
     services::Public,
-    transports::Transports,
+    transports::{Transports, webhook},
     view::Views,
 };
 use history::Publisher;
@@ -52,7 +52,8 @@ impl Server {
         settings.set(options)?;
         let metrics = Arc::new(Metrics::new(1));
         let views = Views::new(publisher.clone());
-        let transports = Transports::new(publisher, limits, &options.queries, options.websocket_origins.clone());
+        let webhooks = webhook::Webhooks::new(limits, webhook::Policy::default(), None, 0);
+        let transports = Transports::new(publisher, limits, &options.queries, options.websocket_origins.clone(), webhooks);
         let handler = Public::new(views, settings, metrics.clone(), limits.clone(), options.queries.clone(), transports, false);
         let budget = handler.queries.budget.clone();
         let listening = Arc::new(Listening {

@@ -9,6 +9,7 @@ mod ready;
 pub(crate) mod sse;
 pub(crate) mod tips;
 pub(crate) mod tips_stream;
+pub(crate) mod webhook;
 pub(crate) mod websocket;
 
 use crate::{Limits, listen::Reply, reply};
@@ -45,6 +46,7 @@ pub(crate) struct Transports {
     pub(crate) queues: push::Queues,
     pub(crate) tips: tips::Tips,
     pub(crate) messages: websocket::Messages,
+    pub(crate) webhooks: webhook::Webhooks,
     /// Origins whose pages may open WebSockets; none: all.
     pub(crate) websocket_origins: Vec<String>,
     /// Views of POST-mode resources that are computed at a time.
@@ -59,8 +61,9 @@ impl Transports {
         limits: &Limits,
         queries: &maps::guidance::Limits,
         websocket_origins: Vec<String>,
+        webhooks: webhook::Webhooks,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let this = Arc::new(Self {
             bell: Bell::new(&publisher),
             publisher,
             clients: Clients::new(limits),
@@ -72,12 +75,15 @@ impl Transports {
             queues: push::Queues::default(),
             tips: tips::Tips::new(limits),
             messages: websocket::Messages::new(limits.ready_bytes_max),
+            webhooks,
             websocket_origins,
             opening: Semaphore::new(limits.queries_at_once.max(1)),
             waiting: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             limits: limits.clone(),
-        })
+        });
+        webhook::listen(&this);
+        this
     }
 
     /// The server was told to stop: the clients of streams are told.
@@ -167,6 +173,9 @@ pub(crate) struct Names {
     pub(crate) tips: ResourceId,
     pub(crate) tips_stream: ResourceId,
     pub(crate) queues: ResourceId,
+    pub(crate) subscription: ResourceId,
+    pub(crate) unsubscribe: ResourceId,
+    pub(crate) notification: ResourceId,
 }
 
 impl Names {
@@ -182,6 +191,9 @@ impl Names {
             tips: free("tips"),
             tips_stream: free("tips-stream"),
             queues: free("transport-queues"),
+            subscription: free("subscription"),
+            unsubscribe: free("unsubscribe"),
+            notification: free("notification"),
         }
     }
 }

@@ -19,10 +19,10 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 pub enum EventType {
     /// `NetworkMap`: a whole network map.
     NetworkMap,
-    /// `CostMap`: a whole cost map.
-    CostMap,
     /// `NetworkMapFilter`: a filtered network map.
     NetworkMapFilter,
+    /// `CostMap`: a whole cost map.
+    CostMap,
     /// `CostMapFilter`: a filtered cost map.
     CostMapFilter,
     /// `endpointprop`: properties of endpoints.
@@ -32,9 +32,9 @@ pub enum EventType {
 }
 
 impl EventType {
-    /// All of them, what others depend on first.
+    /// All of them, what others depend on first: the order of the type.
     pub const ALL: [Self; 6] =
-        [Self::NetworkMap, Self::CostMap, Self::NetworkMapFilter, Self::CostMapFilter, Self::EndpointProp, Self::EndpointCost];
+        [Self::NetworkMap, Self::NetworkMapFilter, Self::CostMap, Self::CostMapFilter, Self::EndpointProp, Self::EndpointCost];
 
     /// As it is written.
     pub fn as_str(self) -> &'static str {

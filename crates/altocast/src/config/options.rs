@@ -28,6 +28,7 @@ impl Config {
     /// For the server.
     pub fn server_options(&self) -> server::Options {
         let (it, updates, default) = (&self.server, &self.updates, server::Options::default());
+        let subscriptions = &self.subscriptions;
         server::Options {
             public: it.listen.clone(),
             admin: self.admin.listen.0,
@@ -38,6 +39,8 @@ impl Config {
             credits: demo::credits(self.demo_network()).iter().map(|(text, url)| ((*text).to_owned(), (*url).to_owned())).collect(),
             workers: it.workers,
             websocket_origins: updates.websocket_origins.clone(),
+            contact_prefixes: subscriptions.contact_prefixes.clone(),
+            contact_ca: subscriptions.ca_file.clone(),
             limits: server::Limits {
                 connections_max: it.connections_max,
                 query_bytes_max: it.query_bytes_max,
@@ -57,6 +60,14 @@ impl Config {
                 tips_views_max: updates.tips_views_max,
                 tips_view_grace: updates.tips_view_grace_seconds.0,
                 ping_interval: updates.ping_interval_seconds.0,
+                subscriptions_max: subscriptions.subscriptions_max,
+                contact_subscriptions_max: subscriptions.contact_subscriptions_max,
+                subscription_time_max: subscriptions.time_max_seconds.0,
+                contact_connections_max: subscriptions.contact_connections_max,
+                notifications_at_once: subscriptions.notifications_at_once,
+                notification_time_max: subscriptions.answer_time_max_seconds.0,
+                notification_retry_max: subscriptions.retry_max_seconds.0,
+                notification_give_up: subscriptions.give_up_seconds.0,
                 ..default.limits
             },
             ..default

@@ -7,6 +7,7 @@ use super::{
 };
 use alto::{
     cost::Metric,
+    endpoint::Prefix,
     id::{Pid, ResourceId},
 };
 use maps::{damping::HYSTERESIS_MAX, glob::Glob, partition::PartitionBy};
@@ -157,6 +158,32 @@ section! {
         ping_interval_seconds: Seconds = Seconds(server::Limits::default().ping_interval),
         /// Origins whose web pages may open WebSockets. None: all may, as with every other request of this listener.
         websocket_origins: Vec<String> = Vec::new() => "[\"https://noc.example.net\"]",
+    }
+
+    /// Clients that are called back: subscriptions and their notifications.
+    "subscriptions" SubscriptionsSection {
+        /// Prefixes to which anybody may have notifications sent. Without them a subscriber can have them sent to its own address only, and to a
+        /// loopback, link-local, multicast or metadata address not even that; but a client on this machine can be notified on it as long as
+        /// `server.listen` has loopback addresses only and no `server.public-url` is set.
+        contact_prefixes: Vec<Prefix> = Vec::new() => "[\"192.0.2.0/24\", \"2001:db8::/32\"]",
+        /// Certificates that `https` contacts must lead to, PEM. Without it notifications go over `http` only.
+        ca_file: Option<PathBuf> = None => "\"/etc/altocast/tls/subscribers.pem\"",
+        /// Subscriptions at a time.
+        subscriptions_max: usize = server::Limits::default().subscriptions_max,
+        /// Subscriptions that notify one address.
+        contact_subscriptions_max: usize = server::Limits::default().contact_subscriptions_max,
+        /// How long a subscription lives that asks for more.
+        time_max_seconds: Seconds = Seconds(server::Limits::default().subscription_time_max),
+        /// Connections to one contact.
+        contact_connections_max: usize = server::Limits::default().contact_connections_max,
+        /// Notifications under way at a time.
+        notifications_at_once: usize = server::Limits::default().notifications_at_once,
+        /// How long a subscriber may take to answer.
+        answer_time_max_seconds: Seconds = Seconds(server::Limits::default().notification_time_max),
+        /// The longest pause before a notification that failed is tried again.
+        retry_max_seconds: Seconds = Seconds(server::Limits::default().notification_retry_max),
+        /// How long a subscriber may fail before its subscription ends.
+        give_up_seconds: Seconds = Seconds(server::Limits::default().notification_give_up),
     }
 
     /// A source of topology, prefixes or measurements. This table may occur any number of times.

@@ -4,6 +4,7 @@
 use super::nearest::nearest;
 use alto::{
     cost::Metric,
+    endpoint::Prefix,
     id::{Pid, ResourceId},
 };
 use maps::{damping::HYSTERESIS_MAX, glob::Glob, partition::PartitionBy};
@@ -57,6 +58,7 @@ text_setting! {
     SocketAddr: "an address and a port in quotes, such as \"127.0.0.1:6671\" or \"[::1]:6671\"", |it| it.to_string();
     ResourceId: "a resource id in quotes (1 to 64 letters, digits or - : @ _ .)", |it| it.to_string();
     Pid: "a PID name in quotes (1 to 64 letters, digits or - : @ _ .)", |it| it.to_string();
+    Prefix: "a prefix in quotes, such as \"192.0.2.0/24\"", |it| it.to_string();
     Metric: "a metric name in quotes, such as \"routingcost\"", |it| it.as_str().into();
     Glob: "a PID name or pattern in quotes, such as \"*\" or \"transit-*\"", |it| it.as_str().into();
     SourceKind: "a kind of source in quotes: graphml, repetita, ietf-network, frr-ospf, frr-te, prefix-csv, aws-ip-ranges, latency-matrix or latency-pairs", |it| it.to_string();
@@ -357,6 +359,7 @@ list_setting! {
     PathBuf: "a list of paths, such as [\"ospf.json\", \"prefixes/*.csv\"]";
     Metric: "a list of metric names, such as [\"routingcost\", \"hopcount\"]";
     Glob: "a list of PID names or patterns, such as [\"*\"]";
+    Prefix: "a list of prefixes, such as [\"192.0.2.0/24\", \"2001:db8::/32\"]";
     String: "a list of texts in quotes";
 }
 

@@ -344,6 +344,10 @@ pub(super) fn updates(out: &mut String, transports: &Transports) {
     text.one("alto_tips_views", "gauge", help, transports.tips.held() as f64);
     let help = "Control requests for update streams that are not there; many are guesses.";
     text.one("alto_stream_control_missed_total", "counter", help, transports.streams.missed.load(Ordering::Relaxed) as f64);
+    let webhooks = transports.webhooks.tally();
+    text.one("alto_notification_contacts", "gauge", "Addresses that notifications go to.", webhooks.contacts as f64);
+    text.one("alto_notification_contacts_failing", "gauge", "Those of them that do not answer.", webhooks.failing as f64);
+    text.one("alto_notifications_under_way", "gauge", "Notifications that are being sent.", webhooks.under_way as f64);
     *out = text.0;
 }
 

@@ -37,6 +37,9 @@ impl Admin {
         clients["updates"] =
             self.transports.clients.counts().map(|count| (count.transport.as_str().to_owned(), json!(count.now))).collect();
         clients["tips-views"] = json!(self.transports.tips.held());
+        let webhooks = self.transports.webhooks.tally();
+        clients["notifications"] =
+            json!({"contacts": webhooks.contacts, "contacts-failing": webhooks.failing, "under-way": webhooks.under_way});
         let held = self.publisher.held();
         troubles.extend(
             held.as_ref().map(|held| format!("change guard: the newest maps move {} and wait for POST /v1/guard/confirm", held.moved)),

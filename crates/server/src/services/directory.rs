@@ -7,6 +7,7 @@ use crate::{
     listen::Peer,
     negotiate,
     representation::{Representation, Varies},
+    services::subscriptions::Subscriptions,
     transports::{Names, push, sse::Service, websocket},
     view::{Page, View},
 };
@@ -111,8 +112,24 @@ pub(super) fn directory(guidance: &Guidance, base_url: &str) -> Directory {
     announce(names.update_stream, Service::Resources.path(), stream, params, followed.clone(), &both, true);
     // Queues belong to HTTP/2 connections; draft-ietf-alto-new-transport-01 section 9 announces them like this.
     announce(names.queues, push::PATH, media_type::TRANSPORT, params, followed.clone(), &both, true);
-    announce(names.tips, "/tips", media_type::TIPS, media_type::TIPS_PARAMS, followed, &both, false);
+    announce(names.tips, "/tips", media_type::TIPS, media_type::TIPS_PARAMS, followed.clone(), &both, false);
     announce(names.tips_stream, Service::Tips.path(), stream, params, tips_stream_uses, media_type::MERGE_PATCH, true);
+    // draft-alto-caching-subscription-00 section 9, in entries of RFC 7285: one media type each.
+    let (input, data, notification) = (media_type::SUBSCRIBE_INPUT, media_type::SUBSCRIPTION_DATA, media_type::NOTIFICATION_DATA);
+    for (id, what, media_type, accepts, uses) in [
+        (names.subscription, Subscriptions::Subscribe, data, input, followed),
+        (names.unsubscribe, Subscriptions::Unsubscribe, data, data, Vec::new()),
+        (names.notification, Subscriptions::Notify, notification, notification, Vec::new()),
+    ] {
+        let entry = Entry {
+            uri: format!("{base_url}{}", what.path()).into(),
+            media_type: media_type.into(),
+            accepts: Some(accepts.into()),
+            uses,
+            ..Entry::default()
+        };
+        directory.resources.insert(id, entry);
+    }
     directory
 }
 

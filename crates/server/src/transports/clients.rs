@@ -21,10 +21,12 @@ pub(crate) enum Transport {
     Push,
     /// WebSockets.
     WebSocket,
+    /// Subscriptions that are notified.
+    Webhook,
 }
 
 impl Transport {
-    pub(crate) const ALL: [Self; 5] = [Self::Sse, Self::TipsStream, Self::Tips, Self::Push, Self::WebSocket];
+    pub(crate) const ALL: [Self; 6] = [Self::Sse, Self::TipsStream, Self::Tips, Self::Push, Self::WebSocket, Self::Webhook];
 
     /// In metrics and status.
     pub(crate) fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Transport {
             Self::Tips => "tips",
             Self::Push => "push",
             Self::WebSocket => "websocket",
+            Self::Webhook => "webhook",
         }
     }
 
@@ -44,6 +47,7 @@ impl Transport {
             Self::Tips => ("polls wait", "updates.polls-max"),
             Self::Push => ("transport queues are open", "updates.update-streams-max"),
             Self::WebSocket => ("WebSockets are open", "updates.update-streams-max"),
+            Self::Webhook => ("subscriptions are there", "subscriptions.subscriptions-max"),
         }
     }
 }
@@ -80,6 +84,7 @@ impl Clients {
             let max = match transport {
                 Transport::Sse | Transport::TipsStream | Transport::Push | Transport::WebSocket => limits.update_streams_max,
                 Transport::Tips => limits.polls_max,
+                Transport::Webhook => limits.subscriptions_max,
             };
             Tally { max, ..Tally::default() }
         });

@@ -17,4 +17,5 @@ mod sse;
 mod stop;
 mod tips;
 mod tls;
+mod webhook;
 mod websocket;

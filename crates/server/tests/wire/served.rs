@@ -79,7 +79,17 @@ impl Served {
     }
 
     pub fn with(options: Options, publisher: Arc<Publisher>, sources: Arc<dyn SourceReport>) -> Self {
-        let server = Server::bind(options, publisher.clone(), sources).unwrap();
+        Self::running(Server::bind(options, publisher.clone(), sources).unwrap(), publisher)
+    }
+
+    /// One that keeps subscriptions.
+    pub fn kept(options: Options, publisher: Arc<Publisher>, store: Arc<dyn store::Store>) -> Self {
+        let server = Server::bind(options, publisher.clone(), Arc::new(NoSources)).unwrap();
+        server.keep_subscriptions_in(store).unwrap();
+        Self::running(server, publisher)
+    }
+
+    fn running(server: Server, publisher: Arc<Publisher>) -> Self {
         let (public, admin, handle) = (server.public_addresses()[0], server.admin_address().unwrap(), server.handle());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {

@@ -305,7 +305,7 @@ fn no_more_streams_than_the_bound() {
     refused.error(429, "E_SYNTAX");
     assert!(refused.field("retry-after").parse::<u32>().unwrap() > 0);
     let status = served.admin("GET /v1/status HTTP/1.1", b"").json();
-    assert_eq!(status["clients"]["updates"], json!({"sse": 1, "tips-sse": 0, "tips": 0, "push": 0, "websocket": 0}));
+    assert_eq!(status["clients"]["updates"], json!({"sse": 1, "tips-sse": 0, "tips": 0, "push": 0, "websocket": 0, "webhook": 0}));
     // Who leaves makes room.
     drop(events);
     while served.post("/updates/sse", PARAMS, b"{\"add\":{\"c\":{\"resource-id\":\"nothing\"}}}").status == 429 {
