@@ -14,6 +14,7 @@ mod prefixes;
 mod restart;
 mod servers;
 mod usage;
+mod webhook;
 
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
@@ -45,6 +46,8 @@ enum Part {
     Maps,
     /// One event to thousands of clients, beside nchan and mosquitto.
     FanOut,
+    /// Notifications, beside h2load.
+    Webhook,
     /// Changes, commits, pushed bytes, the store's engine.
     History,
     /// Coming back with a long history.
@@ -54,8 +57,14 @@ enum Part {
 }
 
 /// The parts by name, in the order of the page.
-const PARTS: [(&str, Part); 5] =
-    [("maps", Part::Maps), ("fan-out", Part::FanOut), ("history", Part::History), ("restart", Part::Restart), ("crates", Part::Crates)];
+const PARTS: [(&str, Part); 6] = [
+    ("maps", Part::Maps),
+    ("fan-out", Part::FanOut),
+    ("webhook", Part::Webhook),
+    ("history", Part::History),
+    ("restart", Part::Restart),
+    ("crates", Part::Crates),
+];
 
 /// Is a peer of our push until it is killed.
 pub fn naive_push(address: &str, control: &str) -> Result<()> {
@@ -118,6 +127,7 @@ fn measure(part: Part, filter: &str, effort: Effort, program: &Path, scratch: &P
             rows.push(first_answer(program, effort)?);
         }
         Part::FanOut => fan_out::measure(program, scratch, effort, filter, &mut rows)?,
+        Part::Webhook => rows = webhook::measure(program, scratch, effort)?,
         Part::History => (rows, details) = history::measure()?,
         Part::Restart => rows.push(restart::measure(program, scratch, effort)?),
         Part::Crates => {

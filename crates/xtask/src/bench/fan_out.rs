@@ -3,7 +3,7 @@
 //! Each row starts its servers anew, so that nothing of a row before is left in them.
 mod crowd;
 pub mod naive;
-mod ours;
+pub mod ours;
 mod peers;
 mod wire;
 
