@@ -4,8 +4,8 @@
 mod program;
 
 use client::{
-    Client, Replica,
-    replica::{Options, Told, Via, Wanted, What},
+    Client, Protocol, Replica,
+    replica::{Options, Told, Via, What},
 };
 use program::{PATIENCE, Server, request, try_request, wait_for};
 use std::{
@@ -175,7 +175,7 @@ async fn follow(load: Arc<Load>, via: Via, id: &'static str, changes: Arc<Atomic
     options.limits.backoff_min = Duration::from_millis(10);
     options.limits.backoff_max = Duration::from_millis(100);
     let follower = Arc::new(Client::new(options).unwrap());
-    let wanted = Options { resources: vec![Wanted { resource: id.parse().unwrap(), input: None }], via: Some(via) };
+    let wanted = Options { via: Some(via), ..Options::new(id.parse().unwrap()) };
     // The server is there.
     let mut replica = match Replica::open(follower, wanted).await {
         Ok(replica) => replica,
@@ -238,8 +238,7 @@ fn nothing_acknowledged_is_lost_to_kill_9() {
     // Two of each kind: one map alone, and one of two that depend on each other.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let followed = |via| [(via, PUT[1]), (via, COSTS)];
-    let replicas: Vec<_> = Via::ALL
-        .into_iter()
+    let replicas: Vec<_> = Via::auto(Protocol::Auto)
         .flat_map(followed)
         .map(|(via, id)| {
             let (changes, last) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));

@@ -103,7 +103,7 @@ impl Offer {
 }
 
 /// `accepts` may list several types, separated by commas (RFC 7285 section 9.1.4).
-fn takes(accepts: &str, media_type: &str) -> bool {
+pub(crate) fn takes(accepts: &str, media_type: &str) -> bool {
     accepts.split(',').any(|one| one.trim() == media_type)
 }
 

@@ -91,6 +91,17 @@ pub struct Limits {
     /// Longest wait for the network map that a cost map depends on, and for the cost map of a new network map. 10 s: they are of one
     /// commit, so only transfers lie between them.
     pub consistency_time_max: Duration,
+    /// How long a subscription shall live without being refreshed. 10 minutes: it outlives most outages of a server, and the server is
+    /// rid of a client that vanished soon after.
+    pub subscription_time: Duration,
+    /// Connections to the listener for notifications. 32: a server needs one, seldom more; beyond it the oldest one over which no
+    /// notification of ours came yet ends.
+    pub notification_connections_max: usize,
+    /// Bytes of a notification before it names a subscription of ours, over a connection over which none came yet. 1 MiB: most are smaller, and
+    /// servers name the subscription first; so strangers make us hold 32 MiB at most.
+    pub stranger_bytes_max: usize,
+    /// Longest wait for the server when subscriptions are ended. 3 s: what it does not hear of expires.
+    pub farewell_time_max: Duration,
 }
 
 impl Default for Limits {
@@ -114,6 +125,10 @@ impl Default for Limits {
             followed_silence_max: Duration::from_secs(75),
             poll_time_max: Duration::from_secs(58),
             consistency_time_max: Duration::from_secs(10),
+            subscription_time: Duration::from_secs(600),
+            notification_connections_max: 32,
+            stranger_bytes_max: 1 << 20,
+            farewell_time_max: Duration::from_secs(3),
         }
     }
 }

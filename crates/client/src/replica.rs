@@ -3,7 +3,7 @@
 //! [`core`] decides, the module `transports` speaks, this file lets them run. Bounds: updates that were not applied yet, changes that were
 //! not taken yet (`updates_buffered_max`, `changes_waiting_max`, `changes_waiting_bytes_max` of [`Limits`]).
 //! Invariant: what is handed out is, for each resource, every version in its order, or a full copy where some were passed over.
-mod backoff;
+pub(crate) mod backoff;
 mod change;
 mod content;
 pub mod core;
@@ -23,12 +23,14 @@ use alto::id::ResourceId;
 use bytes::Bytes;
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     hash::{BuildHasher, RandomState},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -37,8 +39,20 @@ use tokio::{
 pub struct Options {
     /// The resources. What they depend on is followed too, so that they are never handed out without it.
     pub resources: Vec<Wanted>,
-    /// The transport; `None`: the first of [`Via::ALL`] that works, another when it fails.
+    /// The transport; `None`: the first of [`Via::auto`] that works, another when it fails.
     pub via: Option<Via>,
+    /// For [`Via::Webhook`].
+    pub notifications: Notifications,
+}
+
+/// Where notifications of subscriptions come in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notifications {
+    /// Where to listen. `None`: at the local address of a connection to the server, at a port that the system chooses.
+    pub listen: Option<SocketAddr>,
+    /// The address to give to the server, where it reaches another than the one that is listened at (address translation, containers).
+    /// Port 0: the port that is listened at.
+    pub contact: Option<SocketAddr>,
 }
 
 /// One resource to follow.
@@ -53,7 +67,7 @@ pub struct Wanted {
 impl Options {
     /// One resource that is got, over whatever works.
     pub fn new(resource: ResourceId) -> Self {
-        Self { resources: vec![Wanted { resource, input: None }], via: None }
+        Self { resources: vec![Wanted { resource, input: None }], via: None, notifications: Notifications::default() }
     }
 }
 
@@ -62,7 +76,20 @@ impl Options {
 pub struct Replica {
     shared: Arc<Shared>,
     wanted: usize,
-    _driver: Task,
+    driver: Task,
+    /// Ends when nothing is left to be done.
+    farewells: mpsc::Receiver<Infallible>,
+}
+
+/// Held by who has something to do after a session ended.
+pub(crate) type Farewell = mpsc::Sender<Infallible>;
+
+/// What a session says, and who waits until it was taken.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub session: u64,
+    pub event: Event,
+    pub taken: Option<oneshot::Sender<()>>,
 }
 
 /// What [`Replica::next`] has to tell.
@@ -115,20 +142,29 @@ impl Replica {
         let catalog = client.catalog().await?;
         let followed = followed(&catalog, &options.resources)?;
         let limits = client.options().limits.clone();
-        let over: Vec<_> = Via::over(client.options().protocol).collect();
+        let auto: Vec<_> = Via::auto(client.options().protocol).collect();
         let vias = match options.via {
-            None => over,
-            Some(via) if over.contains(&via) => vec![via],
+            None => auto,
+            Some(via) if via.goes_over(client.options().protocol) => vec![via],
             Some(via) => {
-                let offered = over.iter().map(ToString::to_string).collect();
+                let offered = auto.iter().map(ToString::to_string).collect();
                 return Err(Error::NotOffered { what: format!("{via} does not go over HTTP/3"), offered });
             }
         };
         let wanted = options.resources.len();
         let core = Core::new(now(), followed.clone(), vias, limits.clone(), seed);
         let shared = Arc::new(Shared { core: Mutex::new(core), queue: Mutex::default(), news: Notify::new() });
-        let driver = Task(tokio::spawn(drive(client, followed, limits, shared.clone())));
-        Ok(Self { shared, wanted, _driver: driver })
+        let (farewell, farewells) = mpsc::channel(1);
+        let driver = Task(tokio::spawn(drive(client, followed, options.notifications, limits, shared.clone(), farewell)));
+        Ok(Self { shared, wanted, driver, farewells })
+    }
+
+    /// Ends it as dropping it does, and waits, in bounded time, until the server knows where it has to be told (subscriptions).
+    pub async fn close(mut self) {
+        self.driver.0.abort();
+        // It was going to be ended: how does not matter.
+        let _ = (&mut self.driver.0).await;
+        while self.farewells.recv().await.is_some() {}
     }
 
     /// The next change, of any of the resources. Waits as long as there is none. An error is the end.
@@ -203,10 +239,18 @@ fn followed(catalog: &Catalog, resources: &[Wanted]) -> Result<Vec<Followed>, Er
     Ok(followed)
 }
 
-async fn drive(client: Arc<Client>, followed: Vec<Followed>, limits: Limits, shared: Arc<Shared>) {
-    let (sender, mut events) = mpsc::channel(limits.updates_buffered_max.max(1));
+async fn drive(
+    client: Arc<Client>,
+    followed: Vec<Followed>,
+    notifications: Notifications,
+    limits: Limits,
+    shared: Arc<Shared>,
+    farewell: Farewell,
+) {
+    let (sender, mut reports) = mpsc::channel(limits.updates_buffered_max.max(1));
     let (moved, places) = watch::channel(vec![Place::default(); followed.len()]);
     let mut running = None;
+    let mut taken: Option<oneshot::Sender<()>> = None;
     loop {
         let (actions, until) = {
             let mut core = shared.core();
@@ -218,10 +262,22 @@ async fn drive(client: Arc<Client>, followed: Vec<Followed>, limits: Limits, sha
             match action {
                 Action::Open { session, via, places: stands, refresh } => {
                     let events = Events { session, sender: sender.clone() };
-                    let task = begin(client.clone(), followed.clone(), stands, places.clone(), events, via, refresh);
-                    running = Some(Task(tokio::spawn(task)));
+                    let begin = Begin {
+                        client: client.clone(),
+                        followed: followed.clone(),
+                        stands,
+                        places: places.clone(),
+                        events,
+                        notifications,
+                        farewell: farewell.clone(),
+                    };
+                    running = Some(Task(tokio::spawn(begin.run(via, refresh))));
                 }
-                Action::Close => running = None,
+                Action::Close => {
+                    running = None;
+                    // What ended it was not taken.
+                    taken = None;
+                }
                 Action::Deliver(change) => shared.deliver(change, &limits),
                 Action::Tell(notice) => shared.tell(notice),
                 Action::End(error) => {
@@ -229,6 +285,10 @@ async fn drive(client: Arc<Client>, followed: Vec<Followed>, limits: Limits, sha
                     return shared.end(error);
                 }
             }
+        }
+        if let Some(taken) = taken.take() {
+            // Who does not wait any more does not mind.
+            let _ = taken.send(());
         }
         let deadline = async {
             match until {
@@ -240,7 +300,10 @@ async fn drive(client: Arc<Client>, followed: Vec<Followed>, limits: Limits, sha
             // Events that come without a pause must not keep a deadline from passing.
             biased;
             () = deadline => shared.core().handle_timeout(now()),
-            Some((session, event)) = events.recv() => shared.core().handle_event(now(), session, event),
+            Some(report) = reports.recv() => {
+                taken = report.taken;
+                shared.core().handle_event(now(), report.session, report.event);
+            }
         }
     }
 }
@@ -250,33 +313,39 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// One session, from the directory to its end.
-async fn begin(
+/// What a session begins with.
+struct Begin {
     client: Arc<Client>,
     followed: Vec<Followed>,
     stands: Vec<Place>,
     places: watch::Receiver<Vec<Place>>,
     events: Events,
-    via: Via,
-    refresh: bool,
-) {
-    let told = events.clone();
-    let ended = match if refresh { client.refresh().await } else { client.catalog().await } {
-        Err(error) => match transports::failed(error) {
-            // The server that is away may have something else in its place for a moment.
-            Ended::Unsupported(why) => Ended::Unreachable(why),
-            ended => ended,
-        },
-        Ok(catalog) => match followed.iter().find(|one| one.wanted && catalog.offer(one.resource.as_str()).is_err()) {
-            Some(gone) => Ended::Withdrawn(gone.resource.clone()),
-            None => {
-                let follows = followed.into_iter().zip(stands).enumerate();
-                let follows = follows.map(|(index, (followed, place))| Follow { index, followed, place }).collect();
-                transports::run(via, Session { client, catalog, follows, places, events }).await
-            }
-        },
-    };
-    told.send(Event::Ended(ended)).await;
+    notifications: Notifications,
+    farewell: Farewell,
+}
+
+impl Begin {
+    /// One session, from the directory to its end.
+    async fn run(self, via: Via, refresh: bool) {
+        let Self { client, followed, stands, places, events, notifications, farewell } = self;
+        let told = events.clone();
+        let ended = match if refresh { client.refresh().await } else { client.catalog().await } {
+            Err(error) => match transports::failed(error) {
+                // The server that is away may have something else in its place for a moment.
+                Ended::Unsupported(why) => Ended::Unreachable(why),
+                ended => ended,
+            },
+            Ok(catalog) => match followed.iter().find(|one| one.wanted && catalog.offer(one.resource.as_str()).is_err()) {
+                Some(gone) => Ended::Withdrawn(gone.resource.clone()),
+                None => {
+                    let follows = followed.into_iter().zip(stands).enumerate();
+                    let follows = follows.map(|(index, (followed, place))| Follow { index, followed, place }).collect();
+                    transports::run(via, Session { client, catalog, follows, places, events, notifications, farewell }).await
+                }
+            },
+        };
+        told.send(Event::Ended(ended)).await;
+    }
 }
 
 impl Shared {

@@ -5,6 +5,7 @@
 pub(crate) mod push;
 pub(crate) mod sse;
 pub(crate) mod tips;
+pub(crate) mod webhook;
 pub(crate) mod websocket;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     error::Error,
     http::Reply,
     replica::{
-        Via,
+        Farewell, Notifications, Report, Via,
         core::{Ended, Event, Followed, Place, Since, Update},
     },
 };
@@ -29,7 +30,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// One update protocol, at the client's end.
 pub(crate) trait Transport {
@@ -44,6 +45,7 @@ pub(crate) async fn run(via: Via, session: Session) -> Ended {
         Via::Tips => tips::Tips::run(session).await,
         Via::Push => push::Push::run(session).await,
         Via::WebSocket => websocket::WebSocket::run(session).await,
+        Via::Webhook => webhook::Webhook::run(session).await,
     }
 }
 
@@ -57,6 +59,9 @@ pub(crate) struct Session {
     /// Where it stands: updates that were taken move it.
     pub places: watch::Receiver<Vec<Place>>,
     pub events: Events,
+    pub notifications: Notifications,
+    /// Kept by whatever has to be done after the session ended.
+    pub farewell: Farewell,
 }
 
 /// One resource for a transport.
@@ -88,13 +93,20 @@ impl Follow {
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     pub session: u64,
-    pub sender: mpsc::Sender<(u64, Event)>,
+    pub sender: mpsc::Sender<Report>,
 }
 
 impl Events {
     pub async fn send(&self, event: Event) {
         // Nobody listens: then this session is about to be dropped.
-        let _ = self.sender.send((self.session, event)).await;
+        let _ = self.sender.send(Report { session: self.session, event, taken: None }).await;
+    }
+
+    /// The same, and waits until the replica took it. `false`: it did not, and this session is over.
+    pub async fn take(&self, event: Event) -> bool {
+        let (taken, answer) = oneshot::channel();
+        let report = Report { session: self.session, event, taken: Some(taken) };
+        self.sender.send(report).await.is_ok() && answer.await.is_ok()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{ledger::Ledger, life::Lent, network::Network, world};
 use alto::{Limits as Documents, id::ResourceId, patch};
 use client::{
     Client, Error, Replica,
-    replica::{Change, Notice, Options, Told, Via, Wanted, What},
+    replica::{Change, Notice, Notifications, Options, Told, Via, Wanted, What},
 };
 use fastrand::Rng;
 use history::{Guard, Limits, Publisher};
@@ -466,7 +466,7 @@ async fn follow(host: Arc<crate::network::Host>, plan: Plan, mut random: Rng, sl
     loop {
         lock(&seen).copies[plan.client] = vec![Copied::default(); plan.wanted.len()];
         let client = Client::within(client::Options::new("http://alto.test"), host.clone()).expect("the URL is right");
-        let options = Options { resources: plan.wanted.clone(), via: plan.via };
+        let options = Options { resources: plan.wanted.clone(), via: plan.via, notifications: Notifications::default() };
         match Replica::open_seeded(Arc::new(client), options, random.u64(..)).await {
             Err(error) => assert!(may_be(&error, &plan), "a replica does not open: {error}"),
             Ok(replica) => {

@@ -15,7 +15,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use client::{
     Replica,
-    replica::{Change, Content, Notice, Options, Told, Via, Wanted, What},
+    replica::{Change, Content, Notice, Notifications, Options, Told, Via, Wanted, What},
 };
 use std::{
     io::{self, Write},
@@ -67,7 +67,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn watch(args: Args) -> anyhow::Result<ExitCode> {
     let via = args.via.parse::<Via>().ok();
     let protocol = args.server.transport.protocol();
-    if let Some(via) = via.filter(|via| !Via::over(protocol).any(|over| over == *via)) {
+    if let Some(via) = via.filter(|via| !via.goes_over(protocol)) {
         return Ok(usage(&format!("--via {via} does not go over HTTP/3; --via tips and --via sse do")));
     }
     let client = match args.server.client() {
@@ -98,7 +98,7 @@ async fn watch(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     let resources = args.resources.iter().map(|resource| Wanted { resource: resource.clone(), input: input.clone() }).collect();
-    let options = Options { resources, via };
+    let options = Options { resources, via, notifications: Notifications::default() };
     let mut replica = Replica::open(client, options).await.map_err(explained)?;
     let mut printer = Printer::new(&args);
     let mut left = args.count.unwrap_or(u64::MAX);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// See the module. Its chance comes from a seed: a simulation repeats itself.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     min: Duration,
     max: Duration,
     failures: u32,

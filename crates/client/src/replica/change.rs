@@ -16,6 +16,8 @@ pub enum Via {
     Sse,
     /// Pushed over HTTP/2 (ALTO/H2).
     Push,
+    /// Notifications of subscriptions (draft-alto-caching-subscription): the server calls back.
+    Webhook,
 }
 
 impl Via {
@@ -24,11 +26,18 @@ impl Via {
     /// A WebSocket says number and tag of every version, so nothing can go wrong unseen, it delivers without a request, and costs an idle
     /// client nothing. TIPS has numbers too and passes every proxy, for a request an update. An update stream delivers as fast and keeps the
     /// order of what depends on each other, but has no numbers. Pushes need HTTP/2 all the way, which few proxies do and no browser does.
-    pub const ALL: [Self; 4] = [Self::WebSocket, Self::Tips, Self::Sse, Self::Push];
+    /// Notifications must reach the client from outside: only who asks for them gets them.
+    pub const ALL: [Self; 5] = [Self::WebSocket, Self::Tips, Self::Sse, Self::Push, Self::Webhook];
 
-    /// Those that go over a version of HTTP, in the same order. Nobody pushes over HTTP/3, and WebSockets over it are left to HTTP/1.1.
-    pub fn over(protocol: Protocol) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(move |via| protocol != Protocol::Http3 || matches!(via, Self::Tips | Self::Sse))
+    /// Those to choose among without a wish, in the same order.
+    pub fn auto(protocol: Protocol) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |via| *via != Self::Webhook && via.goes_over(protocol))
+    }
+
+    /// Whether it goes over a version of HTTP. Nobody pushes over HTTP/3, and WebSockets over it are left to HTTP/1.1. Notifications come over
+    /// HTTP/1.1, however they were subscribed to.
+    pub fn goes_over(self, protocol: Protocol) -> bool {
+        protocol != Protocol::Http3 || matches!(self, Self::Tips | Self::Sse | Self::Webhook)
     }
 
     /// As it is written on the command line.
@@ -38,6 +47,7 @@ impl Via {
             Self::Tips => "tips",
             Self::Sse => "sse",
             Self::Push => "h2",
+            Self::Webhook => "webhook",
         }
     }
 }

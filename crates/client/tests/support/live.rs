@@ -1,4 +1,5 @@
 //! A server whose answers a test gives one by one, as requests come: whole, held back, piece by piece, or by WebSocket.
+#![allow(dead_code, reason = "each test file uses its part")]
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
@@ -111,9 +112,14 @@ impl Live {
         *self.directory.lock().unwrap() = directory.to_owned();
     }
 
+    /// The next request.
+    pub async fn next(&mut self, what: &str) -> Asked {
+        timeout(PATIENCE, self.asked.recv()).await.unwrap_or_else(|_| panic!("no {what}")).unwrap()
+    }
+
     /// The next request, which must be this one.
     pub async fn expect(&mut self, line: &str) -> Asked {
-        let asked = timeout(PATIENCE, self.asked.recv()).await.unwrap_or_else(|_| panic!("no {line}")).unwrap();
+        let asked = self.next(line).await;
         assert_eq!(asked.line, line, "{}", asked.body);
         asked
     }
