@@ -250,6 +250,8 @@ fn exit_status() {
         (&["network-mapp"][..], 1, "did you mean network-map?"),
         (&[], 2, "RESOURCE"),
         (&["cost-map", "--via", "pigeon"], 2, "pigeon"),
+        (&["cost-map", "--notify-contact", "192.0.2.1:5828"], 2, "--via webhook"),
+        (&["cost-map", "--via", "webhook", "--notify-listen", "localhost"], 2, "--notify-listen"),
         (&["cost-map", "--count", "0"], 2, "count"),
         (&["filtered-cost-map"], 2, "--input"),
         (&["cost-map", "--input", "/nonexistent"], 1, "/nonexistent"),

@@ -19,10 +19,12 @@ use client::{
 };
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     process::ExitCode,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Follow resources and print each change
 #[derive(Debug, Clone, clap::Args)]
@@ -30,18 +32,29 @@ use std::{
 several at once for who was away. A lost connection is made again and goes on where it was.
 --json prints one JSON value a line: resource-id, seq, tag, media-type, and patch or document.
 
+--via webhook subscribes, and the server calls back: it must reach this machine. Where it does so
+at another address (address translation, containers), name that with --notify-contact.
+
 Examples:
   altocast watch cost-map-routingcost
   altocast watch network-map cost-map-routingcost --via sse
   altocast watch cost-map-routingcost --json --count 2
+  altocast watch network-map --via webhook
+  altocast watch network-map --via webhook --notify-listen 0.0.0.0:5828
   altocast watch endpoint-cost --input request.json --full")]
 pub struct Args {
     /// Their ids in the directory
     #[arg(required = true, value_name = "RESOURCE")]
     pub resources: Vec<ResourceId>,
-    /// How updates come: TIPS, update stream, pushes over HTTP/2, WebSocket; auto takes the first that works and another when it fails; over HTTP/3 there are tips and sse
-    #[arg(long, default_value = "auto", value_parser = ["auto", "tips", "sse", "h2", "ws"])]
+    /// How updates come: TIPS, update stream, pushes over HTTP/2, WebSocket, notifications of a subscription; auto takes the first that works and another when it fails, but never webhook; over HTTP/3 there are tips, sse and webhook
+    #[arg(long, default_value = "auto", value_parser = ["auto", "tips", "sse", "h2", "ws", "webhook"])]
     pub via: String,
+    /// Where to listen for notifications (--via webhook); by default at the address that connects to the server, at a free port
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub notify_listen: Option<SocketAddr>,
+    /// The address that the server is given for notifications, where that is another; port 0 is the one that is listened at
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub notify_contact: Option<SocketAddr>,
     /// Print whole documents instead of what changed
     #[arg(long)]
     pub full: bool,
@@ -68,7 +81,11 @@ async fn watch(args: Args) -> anyhow::Result<ExitCode> {
     let via = args.via.parse::<Via>().ok();
     let protocol = args.server.transport.protocol();
     if let Some(via) = via.filter(|via| !via.goes_over(protocol)) {
-        return Ok(usage(&format!("--via {via} does not go over HTTP/3; --via tips and --via sse do")));
+        return Ok(usage(&format!("--via {via} does not go over HTTP/3; --via tips, sse and webhook do")));
+    }
+    let notifications = Notifications { listen: args.notify_listen, contact: args.notify_contact };
+    if via != Some(Via::Webhook) && notifications != Notifications::default() {
+        return Ok(usage("--notify-listen and --notify-contact are for --via webhook"));
     }
     let client = match args.server.client() {
         Ok(client) => Arc::new(client),
@@ -98,12 +115,27 @@ async fn watch(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     let resources = args.resources.iter().map(|resource| Wanted { resource: resource.clone(), input: input.clone() }).collect();
-    let options = Options { resources, via, notifications: Notifications::default() };
+    let options = Options { resources, via, notifications };
     let mut replica = Replica::open(client, options).await.map_err(explained)?;
-    let mut printer = Printer::new(&args);
+    let printing = print(&mut replica, &args);
+    let ended = if via == Some(Via::Webhook) {
+        tokio::select! {
+            ended = printing => ended,
+            status = interrupted() => status,
+        }
+    } else {
+        printing.await
+    };
+    replica.close().await;
+    ended
+}
+
+/// Prints until there is enough.
+async fn print(replica: &mut Replica, args: &Args) -> anyhow::Result<ExitCode> {
+    let mut printer = Printer::new(args);
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
-        match replica.next().await.map_err(explained)? {
+        match replica.next().await.map_err(ended)? {
             Told::Notice(notice) => printer.notice(&notice),
             Told::Change(change) => {
                 printer.change(*change)?;
@@ -112,6 +144,28 @@ async fn watch(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why following ended, with what to do about it.
+fn ended(error: client::Error) -> anyhow::Error {
+    let about_contact = |error: &alto::ErrorBody| error.field.as_deref().is_some_and(|field| field.starts_with("contactaddr"));
+    match &error {
+        client::Error::Refused { error: body, .. } if about_contact(body) => anyhow::anyhow!(
+            "{error}\nthe server will not call back there: give it another address with --notify-contact, or have its operator allow this one\n\
+             (subscriptions.contact-prefixes of an altocast server)"
+        ),
+        _ => explained(error),
+    }
+}
+
+/// Ctrl-C, or a signal that asks to end. The exit status is the one that a shell has for who does not catch it.
+async fn interrupted() -> anyhow::Result<ExitCode> {
+    let mut asked = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(ExitCode::from(tokio::select! {
+        _ = interrupt.recv() => 128 + 2,
+        _ = asked.recv() => 128 + 15,
+    }))
 }
 
 /// RFC 8895 section 6.5: `input` is an object.
