@@ -4,7 +4,7 @@
 mod program;
 
 use client::{
-    Client, Protocol, Replica,
+    Client, Replica,
     replica::{Options, Told, Via, What},
 };
 use program::{PATIENCE, Server, request, try_request, wait_for};
@@ -238,7 +238,8 @@ fn nothing_acknowledged_is_lost_to_kill_9() {
     // Two of each kind: one map alone, and one of two that depend on each other.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let followed = |via| [(via, PUT[1]), (via, COSTS)];
-    let replicas: Vec<_> = Via::auto(Protocol::Auto)
+    let replicas: Vec<_> = Via::ALL
+        .into_iter()
         .flat_map(followed)
         .map(|(via, id)| {
             let (changes, last) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));

@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 mod program;
 
-use program::{PATIENCE, Server, program, run, text};
+use program::{PATIENCE, Server, program, run, text, wait_for};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
         mpsc::{Receiver, channel},
@@ -163,6 +163,65 @@ fn a_restart_leaves_no_gap() {
     }
 }
 
+/// The same for who is called back: over any end of the server each version comes, once and in order. It does not even notice a restart, for its
+/// subscription outlives it.
+#[test]
+fn a_subscription_outlives_the_server() {
+    let place = Place::new();
+    let mut server = place.serve();
+    put(&server, "network-map", &network(&PIDS));
+    let first = put(&server, "cost-map", &costs(1, 1));
+    let watch = Watch::start(&place.public, &["cost-map", "--json", "--full", "--via", "webhook", "--count", "6"]);
+    let value = watch.value();
+    assert_eq!((&value["tag"], &value["seq"]), (&first["tag"], &first["seq"]));
+    let mut cost = 1;
+    for restart in [None, Some("TERM"), None, Some("KILL"), Some("KILL")] {
+        if let Some(signal) = restart {
+            server.signal(signal);
+            server.exit();
+            server = place.serve();
+        }
+        cost += 1;
+        let published = put(&server, "cost-map", &costs(cost, 1));
+        let value = watch.value();
+        assert_eq!((&value["tag"], &value["seq"]), (&published["tag"], &published["seq"]), "{}", watch.told());
+        assert_eq!(value["document"]["cost-map"]["a"]["b"], cost);
+    }
+    assert_eq!(watch.told(), "altocast: following over webhook\n");
+    assert!(watch.end().success());
+    subscriptions_end(&server);
+}
+
+/// Whoever followed said farewell.
+fn subscriptions_end(server: &Server) {
+    wait_for("the end of the subscriptions", || {
+        let notifications = &server.status()["clients"]["notifications"];
+        (notifications["contacts"] == 0).then_some(())
+    });
+}
+
+#[test]
+fn an_interrupted_subscriber_unsubscribes() {
+    let place = Place::new();
+    let server = place.serve();
+    put(&server, "network-map", &network(&PIDS));
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let watch = Watch::start(&place.public, &["network-map", "--json", "--via", "webhook"]);
+        watch.value();
+        assert_eq!(server.status()["clients"]["notifications"]["contacts"], 1);
+        assert!(Command::new("kill").args(["-s", signal, &watch.child.id().to_string()]).status().unwrap().success());
+        assert_eq!(watch.end().code(), Some(code), "{signal}");
+        subscriptions_end(&server);
+    }
+    // A server is not sent where somebody else listens, and says what its operator can do.
+    let url = format!("http://{}", place.public);
+    let output = run(&["watch", "network-map", "--via", "webhook", "--notify-contact", "192.0.2.1:5828", "--server", &url]);
+    assert_eq!(output.status.code(), Some(1));
+    for words in ["192.0.2.1", "--notify-contact", "subscriptions.contact-prefixes"] {
+        assert!(text(&output.stderr).contains(words), "{words}: {}", text(&output.stderr));
+    }
+}
+
 /// A commit of a network map: its cost map comes after it, in one version with it, and fits it.
 #[test]
 fn a_cost_map_comes_after_its_network_map() {
@@ -170,11 +229,11 @@ fn a_cost_map_comes_after_its_network_map() {
     let server = place.serve();
     put(&server, "network-map", &network(&PIDS));
     put(&server, "cost-map", &costs(1, 1));
-    for via in TRANSPORTS {
+    for (at, via) in TRANSPORTS.into_iter().chain(["webhook"]).enumerate() {
         let watch = Watch::start(&place.public, &["cost-map", "network-map", "--full", "--json", "--via", via, "--count", "4"]);
         let shown: Vec<_> = (0..2).map(|_| watch.value()).collect();
         assert_eq!([&shown[0]["resource-id"], &shown[1]["resource-id"]], ["network-map", "cost-map"], "{via}");
-        let other = format!("203.0.113.{}/32", TRANSPORTS.iter().position(|one| *one == via).unwrap());
+        let other = format!("203.0.113.{at}/32");
         put(&server, "network-map", &network(&[PIDS[0], PIDS[1], PIDS[2], ("more", &other)]));
         let network = watch.value();
         let costs = watch.value();
@@ -217,7 +276,7 @@ fn answers_to_a_request_are_followed() {
     std::fs::write(filter, r#"{"cost-type":{"cost-mode":"numerical","cost-metric":"routingcost"},"pids":{"srcs":["a"],"dsts":["b"]}}"#)
         .unwrap();
     let mut cost = 1;
-    for via in TRANSPORTS {
+    for via in TRANSPORTS.into_iter().chain(["webhook"]) {
         let watch =
             Watch::start(&place.public, &["filtered-cost-map", "--input", filter, "--json", "--full", "--via", via, "--count", "2"]);
         assert_eq!(watch.value()["document"]["cost-map"], serde_json::json!({"a": {"b": cost}}), "{via}");
@@ -227,7 +286,7 @@ fn answers_to_a_request_are_followed() {
         assert!(watch.end().success());
     }
     std::fs::write(filter, r#"{"cost-type":{"cost-mode":"numerical","cost-metric":"nothing"}}"#).unwrap();
-    for via in TRANSPORTS.into_iter().chain(["auto"]) {
+    for via in TRANSPORTS.into_iter().chain(["webhook", "auto"]) {
         let server = format!("http://{}", place.public);
         let output = run(&["watch", "filtered-cost-map", "--input", filter, "--via", via, "--server", &server]);
         assert_eq!(output.status.code(), Some(1), "{via}");
