@@ -54,6 +54,12 @@ pub enum Service {
     Tips,
     /// draft-ietf-alto-new-transport-01: queues of updates, pushed over HTTP/2.
     TransportQueues,
+    /// draft-alto-caching-subscription-00 section 8.1: where to subscribe.
+    Subscription,
+    /// Section 8.6: where to end that.
+    Unsubscription,
+    /// Section 8.5: where the server itself is notified.
+    Notification,
     /// An extension's.
     Other,
 }
@@ -72,6 +78,9 @@ impl Service {
             Self::UpdateStream => "update stream",
             Self::Tips => "TIPS",
             Self::TransportQueues => "transport queues",
+            Self::Subscription => "subscription",
+            Self::Unsubscription => "end of subscriptions",
+            Self::Notification => "notification",
             Self::Other => "other",
         }
     }
@@ -93,6 +102,9 @@ impl Offer {
             (media_type::EVENT_STREAM, Some(_)) => Service::UpdateStream,
             (media_type::TIPS, Some(_)) => Service::Tips,
             (media_type::TRANSPORT, Some(_)) => Service::TransportQueues,
+            (media_type::SUBSCRIPTION_DATA, Some(accepts)) if takes(accepts, media_type::SUBSCRIBE_INPUT) => Service::Subscription,
+            (media_type::SUBSCRIPTION_DATA, Some(accepts)) if takes(accepts, media_type::SUBSCRIPTION_DATA) => Service::Unsubscription,
+            (media_type::NOTIFICATION_DATA, Some(_)) => Service::Notification,
             _ => Service::Other,
         }
     }
@@ -103,7 +115,7 @@ impl Offer {
 }
 
 /// `accepts` may list several types, separated by commas (RFC 7285 section 9.1.4).
-pub(crate) fn takes(accepts: &str, media_type: &str) -> bool {
+fn takes(accepts: &str, media_type: &str) -> bool {
     accepts.split(',').any(|one| one.trim() == media_type)
 }
 

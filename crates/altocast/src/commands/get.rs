@@ -207,7 +207,12 @@ impl Args {
                 let properties = if self.property.is_empty() { offer.entry.capabilities.prop_types.clone() } else { self.property.clone() };
                 Ok(Question::EndpointProperties(endpoint_property::Request { properties, endpoints }))
             }
-            service @ (Service::UpdateStream | Service::Tips | Service::TransportQueues) => {
+            service @ (Service::UpdateStream
+            | Service::Tips
+            | Service::TransportQueues
+            | Service::Subscription
+            | Service::Unsubscription
+            | Service::Notification) => {
                 let what = service.as_str();
                 Err(Wrong::Usage(format!("{id} ({what}) is there to follow other resources: altocast watch RESOURCE")))
             }

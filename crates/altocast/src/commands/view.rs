@@ -273,7 +273,7 @@ fn what_of(offer: &Offer) -> Vec<String> {
     } else {
         of.extend(types.iter().map(cost_type_name));
     }
-    if matches!(offer.service(), Service::UpdateStream | Service::Tips | Service::TransportQueues) {
+    if matches!(offer.service(), Service::UpdateStream | Service::Tips | Service::TransportQueues | Service::Subscription) {
         of.push(format!("updates of {}", counted(offer.entry.uses.len(), "resource")));
     }
     let capabilities = &offer.entry.capabilities;

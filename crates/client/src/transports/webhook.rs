@@ -13,7 +13,7 @@ use self::{
 };
 use super::{Follow, Session, Transport, failed, refused, retry_after};
 use crate::{
-    catalog::{Catalog, Offer, takes},
+    catalog::{self, Catalog, Offer},
     client::Client,
     http::{Ask, Reply},
     options::Limits,
@@ -88,15 +88,12 @@ struct Service {
 
 impl Service {
     fn of(catalog: &Catalog, follows: &[Follow]) -> Result<Self, Ended> {
-        let of = |offer: &&Offer, accepts: &str| {
-            *offer.entry.media_type == *media_type::SUBSCRIPTION_DATA && takes(offer.entry.accepts.as_deref().unwrap_or_default(), accepts)
-        };
         let told = |offer: &Offer| follows.iter().filter(|follow| offer.entry.uses.contains(&follow.followed.resource)).count();
-        let services = catalog.offers.iter().filter(|offer| of(offer, media_type::SUBSCRIBE_INPUT));
+        let services = catalog.offers.iter().filter(|offer| offer.service() == catalog::Service::Subscription);
         // The first of equals: offers of the root directory come first.
         let best = services.rev().filter(|offer| told(offer) > 0).max_by_key(|offer| told(offer));
         let offer = best.cloned().ok_or_else(|| Ended::Unsupported("the directory offers no subscription for it".into()))?;
-        let beside = |other: &&Offer| of(other, media_type::SUBSCRIPTION_DATA) && other.directory == offer.directory;
+        let beside = |other: &&Offer| other.service() == catalog::Service::Unsubscription && other.directory == offer.directory;
         let unsubscribe = catalog.offers.iter().find(beside).map(|other| other.uri.clone());
         Ok(Self { offer, unsubscribe })
     }
