@@ -285,6 +285,18 @@ fn answers_to_a_request_are_followed() {
         assert_eq!(watch.value()["document"]["cost-map"], serde_json::json!({"a": {"b": cost}}), "{via}");
         assert!(watch.end().success());
     }
+    // The tag in it is that of the whole map, not of what is followed.
+    std::fs::write(filter, r#"{"pids":["a"]}"#).unwrap();
+    for (at, via) in TRANSPORTS.into_iter().chain(["webhook"]).enumerate() {
+        let watch =
+            Watch::start(&place.public, &["filtered-network-map", "--input", filter, "--json", "--full", "--via", via, "--count", "2"]);
+        assert_eq!(watch.value()["document"]["network-map"].as_object().unwrap().len(), 1, "{via}");
+        let prefix = format!("192.0.2.{at}/32");
+        put(&server, "network-map", &network(&[("a", &prefix), PIDS[1], PIDS[2]]));
+        assert_eq!(watch.value()["document"]["network-map"]["a"]["ipv4"][0], prefix, "{via}: {}", watch.told());
+        assert!(!watch.told().contains("does not fit"), "{via}: {}", watch.told());
+        assert!(watch.end().success());
+    }
     std::fs::write(filter, r#"{"cost-type":{"cost-mode":"numerical","cost-metric":"nothing"}}"#).unwrap();
     for via in TRANSPORTS.into_iter().chain(["webhook", "auto"]) {
         let server = format!("http://{}", place.public);

@@ -520,7 +520,8 @@ impl State {
                 None => return Ok(false),
             },
         };
-        let tag = match (content.tag(), said) {
+        // The tag in a filtered network map is that of the map it was cut from (RFC 7285 section 11.3.1.6).
+        let tag = match (content.tag().filter(|_| self.followed.input.is_none()), said) {
             (Some(built), Some(said)) if built != said => return Err(format!("what was built is {built}, the server says {said}")),
             (built, said) => built.or(said),
         };
