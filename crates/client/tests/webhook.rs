@@ -399,6 +399,48 @@ async fn a_dead_server_is_noticed() {
     assert!(begin.elapsed() < Duration::from_secs(76));
 }
 
+/// What could not be refreshed is over when it expires; the clock as before.
+#[tokio::test]
+async fn an_expired_subscription_is_made_again() {
+    let mut server = Live::start(&directory()).await;
+    let mut replica = follow(server.url(), quick()).await;
+    let contact = subscribed(&mut server, "s1", 20).await;
+    assert_eq!(Caller::to(contact).await.notify(&full("s1", 5)).await, 200);
+    version(&mut replica, 5, false).await;
+    tokio::time::pause();
+    loop {
+        match replica.next().await.unwrap() {
+            Told::Notice(Notice::Lost { why, .. }) => break assert!(why.contains("before it expired"), "{why}"),
+            told => assert!(matches!(told, Told::Notice(Notice::Following { .. })), "{told:?}"),
+        }
+    }
+}
+
+/// Whoever begins a notification and does not end it is not waited for.
+#[tokio::test]
+async fn half_a_notification_is_given_up() {
+    let (_server, _replica, caller) = started(quick()).await;
+    let mut stranger = TcpStream::connect(caller.contact).await.unwrap();
+    let head = format!("POST /notification HTTP/1.1\r\nhost: x\r\ncontent-type: {NOTIFICATION}\r\ncontent-length: 100\r\n\r\n{{");
+    stranger.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::pause();
+    let mut answer = Vec::new();
+    stranger.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = taken.local_addr().unwrap();
+    let server = Live::start(&directory()).await;
+    let notifications = Notifications { listen: Some(listen), contact: None };
+    let limits = Limits { farewell_time_max: Duration::ZERO, ..quick() };
+    let mut replica = follow_with(server.url(), limits, Options { notifications, ..Options::new("net".parse().unwrap()) }).await;
+    let error = timeout(PATIENCE, replica.changed()).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains(&format!("cannot listen for notifications at {listen}")), "{error}");
+}
+
 #[tokio::test]
 async fn a_subscription_that_the_server_ends_is_made_again() {
     let (mut server, mut replica, mut caller) = started(quick()).await;

@@ -166,3 +166,18 @@ impl fmt::Display for Notice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server must be asked to call back: nobody opens a port without being told to.
+    #[test]
+    fn only_who_asks_is_called_back() {
+        for protocol in [Protocol::Auto, Protocol::Http1, Protocol::Http2, Protocol::Http3] {
+            assert!(Via::auto(protocol).count() >= 2 && Via::auto(protocol).all(|via| via != Via::Webhook), "{protocol:?}");
+            assert!(Via::Webhook.goes_over(protocol));
+        }
+        assert!(Via::ALL.into_iter().all(|via| via.as_str().parse() == Ok(via)));
+    }
+}

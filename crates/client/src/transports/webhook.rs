@@ -332,3 +332,24 @@ async fn unsubscribe(client: &Client, service: &Service, subscriptions: &Subscri
         subscriptions.remove(&subscription.subscrid);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Half of what is left, up to a quarter of that earlier, and never so late that a server which lives looks silent.
+    #[test]
+    fn refreshes_come_in_time() {
+        let limits = Limits::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for (left, longest) in [(0, 1), (1, 1), (20, 10), (60, 30), (600, 37), (u64::from(u32::MAX), 37)] {
+            for _ in 0..100 {
+                let rest = rest(Duration::from_secs(left), &limits);
+                let longest = if longest == 37 { limits.followed_silence_max / 2 } else { Duration::from_secs(longest) };
+                assert!(rest <= longest && rest >= longest.mul_f64(0.75).max(REST_MIN), "{rest:?} of {left} s");
+                seen.insert(rest);
+            }
+        }
+        assert!(seen.len() > 300, "subscribers of one time spread");
+    }
+}
