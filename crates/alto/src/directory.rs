@@ -62,6 +62,8 @@ pub struct Capabilities {
     pub incremental_change_media_types: BTreeMap<ResourceId, Box<str>>,
     /// `support-stream-control` (RFC 8895 section 6.3).
     pub support_stream_control: bool,
+    /// `expires`, an addition of ours: its network maps say until when they are valid ([`crate::expiry`]).
+    pub expires: bool,
 }
 
 impl Directory {
@@ -228,6 +230,7 @@ impl Capabilities {
                 "prop-types" => capabilities.prop_types = reader.list_field(&path, "properties", reader.limits.resources_max)?,
                 "incremental-change-media-types" => capabilities.incremental_change_media_types = read_incremental(reader, &path)?,
                 "support-stream-control" => capabilities.support_stream_control = reader.bool_field(&path)?,
+                "expires" => capabilities.expires = reader.bool_field(&path)?,
                 _ => reader.skip()?,
             }
             Ok(())
@@ -274,6 +277,9 @@ impl Capabilities {
         }
         if self.support_stream_control {
             object.key("support-stream-control").extend_from_slice(b"true");
+        }
+        if self.expires {
+            object.key("expires").extend_from_slice(b"true");
         }
         object.end();
     }

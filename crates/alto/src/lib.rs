@@ -3,8 +3,9 @@
 //! A map of the crate: [`id`], [`endpoint`], [`cost`] hold what documents are made of, parsed once and trusted after;
 //! [`directory`], [`network_map`], [`cost_map`], [`endpoint_property`], [`endpoint_cost`] and [`error`] each hold one
 //! resource body with the requests for it; [`Document`] is any of those bodies. Every body has `from_json`, strict, which
-//! answers with the error body the RFC wants, and `to_json`, compact. [`updates`] has the bodies of the update
-//! protocols, [`patch`] the two languages of change. [`check`] reads tolerantly and says everything that is wrong.
+//! answers with the error body the RFC wants, and `to_json`, compact. [`expiry`] says until when a map is valid; [`updates`]
+//! has the bodies of the update protocols, [`patch`] the two languages of change. [`check`] reads tolerantly and says
+//! everything that is wrong.
 pub mod check;
 mod constraint;
 pub mod cost;
@@ -15,6 +16,7 @@ pub mod endpoint;
 pub mod endpoint_cost;
 pub mod endpoint_property;
 pub mod error;
+pub mod expiry;
 pub mod id;
 mod json;
 mod limits;

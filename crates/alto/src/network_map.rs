@@ -3,6 +3,7 @@ use crate::{
     ErrorBody, Limits,
     document::envelope,
     endpoint::Prefix,
+    expiry::{self, Expires, Stated},
     id::{Pid, VersionTag},
     json::{self, Path, Reader, Type},
 };
@@ -48,8 +49,9 @@ impl NetworkMap {
 
     /// The same for a map that is yet to be published: who publishes it makes its tag, so `meta.vtag` may be absent.
     pub fn draft_from_json_within(body: &[u8], limits: &Limits) -> Result<Self, ErrorBody> {
-        let (vtag, pids) =
-            json::document(body, limits, |reader| envelope(reader, "network-map", read_meta, |reader, path, _| read_pids(reader, path)))?;
+        let (vtag, pids) = json::document(body, limits, |reader| {
+            envelope(reader, "network-map", read_meta, |reader, path, _| read_pids(reader, path, None))
+        })?;
         Ok(Self { vtag, pids })
     }
 
@@ -57,11 +59,7 @@ impl NetworkMap {
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut document = json::Object::new(&mut out);
-        let mut meta = json::Object::new(document.key("meta"));
-        if let Some(vtag) = &self.vtag {
-            vtag.write(meta.key("vtag"));
-        }
-        meta.end();
+        self.write_meta(document.key("meta"));
         self.write_content(document.key("network-map"));
         document.end();
         out
@@ -74,10 +72,18 @@ impl NetworkMap {
         out
     }
 
+    pub(crate) fn write_meta(&self, out: &mut Vec<u8>) {
+        let mut meta = json::Object::new(out);
+        if let Some(vtag) = &self.vtag {
+            vtag.write(meta.key("vtag"));
+        }
+        meta.end();
+    }
+
     fn write_content(&self, out: &mut Vec<u8>) {
         let mut pids = json::Object::new(out);
         for (pid, group) in &self.pids {
-            group.write(pids.text_key(pid));
+            group.write(pids.text_key(pid), None);
         }
         pids.end();
     }
@@ -89,8 +95,11 @@ impl AddressGroup {
         self.ipv4.iter().chain(&self.ipv6).copied()
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>, expires: Option<Expires>) {
         let mut group = json::Object::new(out);
+        if let Some(expires) = expires {
+            json::write_text(group.key(expiry::MEMBER), expires);
+        }
         for (name, prefixes) in [("ipv4", &self.ipv4), ("ipv6", &self.ipv6)] {
             if !prefixes.is_empty() {
                 json::array(group.key(name), prefixes, json::write_text);
@@ -115,11 +124,25 @@ pub(crate) fn read_meta(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Opti
     Ok(vtag)
 }
 
-fn read_pids(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<BTreeMap<Pid, AddressGroup>, ErrorBody> {
+/// The PIDs; with `stated` also what is said of their expiry.
+pub(crate) fn read_pids(
+    reader: &mut Reader<'_>,
+    path: &Path<'_>,
+    mut stated: Option<&mut Stated>,
+) -> Result<BTreeMap<Pid, AddressGroup>, ErrorBody> {
     let mut pids = BTreeMap::new();
     let mut budget = Budget { prefixes_left: reader.limits.prefixes_max };
     let pids_max = reader.limits.pids_max;
     reader.map(path, |reader, at, key| {
+        if let Some(stated) = stated.as_deref_mut().filter(|_| key == expiry::MEMBER) {
+            if stated.map.is_some() || pids.contains_key(expiry::MEMBER) {
+                return Err(reader.duplicate(at, path, &key));
+            }
+            if reader.peek()? == Type::String {
+                stated.map = Some(reader.parsed_field(&path.child(&key))?);
+                return Ok(());
+            }
+        }
         let pid: Pid = key.parse().map_err(|_| path.invalid(&key, reader.limits))?;
         if pids.len() == pids_max {
             return Err(reader.too_many(path, "PIDs", pids_max));
@@ -127,7 +150,12 @@ fn read_pids(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<BTreeMap<Pid, A
         match pids.entry(pid) {
             btree_map::Entry::Occupied(_) => Err(reader.duplicate(at, path, &key)),
             btree_map::Entry::Vacant(entry) => {
-                entry.insert(read_group(reader, &path.child(&key), &mut budget)?);
+                let mut own = None;
+                let group = read_group(reader, &path.child(&key), &mut budget, stated.is_some().then_some(&mut own))?;
+                if let (Some(stated), Some(own)) = (stated.as_deref_mut(), own) {
+                    stated.pids.insert(entry.key().clone(), own);
+                }
+                entry.insert(group);
                 Ok(())
             }
         }
@@ -148,13 +176,23 @@ impl Budget {
     }
 }
 
-pub(crate) fn read_group(reader: &mut Reader<'_>, path: &Path<'_>, budget: &mut Budget) -> Result<AddressGroup, ErrorBody> {
+/// One group; with `expires` also what it says of its expiry.
+pub(crate) fn read_group(
+    reader: &mut Reader<'_>,
+    path: &Path<'_>,
+    budget: &mut Budget,
+    mut expires: Option<&mut Option<Expires>>,
+) -> Result<AddressGroup, ErrorBody> {
     let mut group = AddressGroup::default();
     reader.object(path, |reader, key| {
         let path = path.child(key);
         match &**key {
             "ipv4" => group.ipv4 = read_prefixes(reader, &path, budget, true)?,
             "ipv6" => group.ipv6 = read_prefixes(reader, &path, budget, false)?,
+            expiry::MEMBER if expires.is_some() && reader.peek()? == Type::String => {
+                let read = reader.parsed_field(&path)?;
+                expires.as_deref_mut().expect("asked for").replace(read);
+            }
             // A type we do not know is to be ignored (section 11.2.1.7), whatever it holds; lists of strings are kept.
             _ => {
                 if let Some(texts) = read_unknown(reader, &path, budget)? {

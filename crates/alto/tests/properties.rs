@@ -10,6 +10,7 @@ use alto::{
     endpoint_cost::{self, EndpointCosts},
     endpoint_property::{self, EndpointProperties, PropertyName},
     error::Code,
+    expiry::{Expires, ExpiringNetworkMap},
     id::{Pid, ResourceId, VersionTag},
     network_map::{self, AddressGroup, NetworkMap},
 };
@@ -73,6 +74,25 @@ fn network_map() -> impl Strategy<Value = NetworkMap> {
             group.ipv6.sort();
         }
         NetworkMap { vtag: Some(vtag), pids: groups.into_iter().collect() }
+    })
+}
+
+/// Names that collide with the member that says the expiry are as common as others.
+fn expiring_network_map() -> impl Strategy<Value = ExpiringNetworkMap> {
+    let expires = || option::of((0..=Expires::MAX.unix()).prop_map(Expires::from_unix));
+    let rare = || (0u32..8).prop_map(|n| n == 0);
+    (network_map(), expires(), vec((expires(), rare()), 8), rare()).prop_map(|(mut map, whole, own, named)| {
+        if named {
+            map.pids.insert("expires".parse().unwrap(), AddressGroup::default());
+        }
+        let mut pids = std::collections::BTreeMap::new();
+        for ((pid, group), (expires, named)) in map.pids.iter_mut().zip(own) {
+            if named {
+                group.other.insert("expires".into(), Vec::new());
+            }
+            pids.extend(expires.map(|expires| (pid.clone(), expires)));
+        }
+        ExpiringNetworkMap { map, expires: whole, pids }
     })
 }
 
@@ -169,6 +189,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 prop_types,
                 incremental_change_media_types,
                 support_stream_control: constrained,
+                expires: constrained,
             }
         });
     let updates = || option::of("[a-z/+]{1,9}".prop_map(Box::from));
@@ -192,6 +213,36 @@ proptest! {
     #[test]
     fn reading_undoes_writing_network_map(document in network_map()) {
         prop_assert_eq!(NetworkMap::from_json(&document.to_json()), Ok(document));
+    }
+
+    /// As far as the names that the map uses let it be said, and never later than it is.
+    #[test]
+    fn reading_undoes_writing_expiring_network_map(document in expiring_network_map()) {
+        let read = ExpiringNetworkMap::from_json(&document.to_json()).unwrap();
+        prop_assert_eq!(&read.map, &document.map);
+        for (pid, group) in &document.map.pids {
+            let (is, said) = (document.expires_of(pid), read.expires_of(pid));
+            if group.other.contains_key("expires") {
+                prop_assert!(said.is_none() || is.is_some_and(|is| said <= Some(is)), "{}: {:?} for {:?}", pid, said, is);
+            } else {
+                prop_assert_eq!(said, is, "{}", pid);
+            }
+        }
+        let colliding = document.map.pids.iter().any(|(pid, group)| pid.as_str() == "expires" || group.other.contains_key("expires"));
+        if !colliding {
+            prop_assert_eq!(&read, &document);
+        }
+        // What is read is sayable: it is written and read as it is.
+        prop_assert_eq!(ExpiringNetworkMap::from_json(&read.to_json()).unwrap(), read);
+    }
+
+    #[test]
+    fn dates_display_as_they_parse(seconds in 0..=Expires::MAX.unix(), text in any::<String>()) {
+        let expires = Expires::from_unix(seconds);
+        prop_assert_eq!(expires.to_string().parse(), Ok(expires));
+        if let Ok(expires) = text.parse::<Expires>() {
+            prop_assert_eq!(expires.to_string(), text);
+        }
     }
 
     #[test]
@@ -370,7 +421,7 @@ fn costs_of(map: &CostMap) -> Costs {
 
 static EXAMPLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/");
-    let mut paths: Vec<_> = ["rfc7285", "rfc8189"]
+    let mut paths: Vec<_> = ["rfc7285", "rfc8189", "draft-caching-subscription"]
         .iter()
         .flat_map(|rfc| std::fs::read_dir(format!("{folder}{rfc}")).unwrap())
         .map(|file| file.unwrap().path())
@@ -385,6 +436,7 @@ fn survive(body: &[u8]) -> Result<(), TestCaseError> {
     let outcomes = [
         Directory::from_json(body).err(),
         NetworkMap::from_json(body).err(),
+        ExpiringNetworkMap::from_json(body).err(),
         CostMap::from_json(body).err(),
         EndpointProperties::from_json(body).err(),
         EndpointCosts::from_json(body).err(),

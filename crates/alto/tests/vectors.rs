@@ -1,10 +1,17 @@
-//! Every example of RFC 7285 and RFC 8189, both ways: read, written, and read again.
+//! Every example of RFC 7285 and RFC 8189, and the maps of draft-alto-caching-subscription, both ways: read, written, and read again.
 //!
 //! `vectors/<rfc>/<section>-<what>.json` is the example as the RFC prints it. Where that cannot be read, because it is
 //! erroneous, abridged with dots or a fragment of a document, the test says so, asserts the refusal, and goes on with
 //! `<section>-<what>.corrected.json`.
 #![allow(clippy::unwrap_used)]
-use alto::{ErrorBody, cost_map, directory::Directory, endpoint_cost, endpoint_property, error::Code, network_map};
+use alto::{
+    ErrorBody, cost_map,
+    directory::Directory,
+    endpoint_cost, endpoint_property,
+    error::Code,
+    expiry::{Expires, ExpiringNetworkMap},
+    network_map,
+};
 use std::{fmt::Debug, path::PathBuf};
 
 fn text(rfc: u32, name: &str) -> Vec<u8> {
@@ -222,12 +229,43 @@ fn endpoint_costs() {
     }
 }
 
+/// draft-alto-caching-subscription section 7.3, as [`alto::expiry`] has it: RFC 7285's envelope around the draft's members.
+#[test]
+fn expiring_network_maps() {
+    let file = |name: &str| {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/draft-caching-subscription/{name}.json"));
+        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    };
+    let (early, late) = (Expires::from_unix(1_316_016_000), Expires::from_unix(1_323_878_400));
+    for (name, whole, of_pids) in [
+        ("7.3.1-network-map", Some(early), [("PID1", Some(early)), ("PID2", Some(early)), ("PID3", Some(early))].as_slice()),
+        // The prefixes of the draft's second example have bits set past their length, and overlap: corrected as in its first.
+        ("7.3.2-filtered-network-map", None, &[("PID1", Some(early)), ("PID2", Some(late)), ("PID3", None)]),
+    ] {
+        // The envelope of a base draft that has no vtag in meta and calls the data "data".
+        assert_eq!(ExpiringNetworkMap::from_json(&file(name)), Err(ErrorBody::missing("network-map")), "{name}");
+        let readable = file(&format!("{name}.corrected"));
+        let map = ExpiringNetworkMap::from_json(&readable).unwrap();
+        assert_eq!(map.expires, whole, "{name}");
+        for &(pid, expires) in of_pids {
+            assert_eq!(map.expires_of(&pid.parse().unwrap()), expires, "{name} {pid}");
+        }
+        assert_eq!(value(&map.to_json()), value(&readable), "{name}: written");
+        assert_eq!(ExpiringNetworkMap::from_json(&map.to_json()).unwrap(), map, "{name}: read again");
+        // What the tag is made of has none of it.
+        assert!(!String::from_utf8(map.map.content_json()).unwrap().contains("expires"), "{name}");
+    }
+    let request = file("7.3.2-network-map-filter");
+    let filter = network_map::Filter::from_json(&request).unwrap();
+    assert_eq!(value(&filter.to_json()), value(&request));
+}
+
 /// No example is left out: each file of the folders is named in this one.
 #[test]
 fn every_vector_is_used() {
     let this = include_str!("vectors.rs");
-    for rfc in [7285, 8189] {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/rfc{rfc}"));
+    for folder in ["rfc7285", "rfc8189", "draft-caching-subscription"] {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/{folder}"));
         for file in std::fs::read_dir(folder).unwrap() {
             let name = file.unwrap().file_name().into_string().unwrap();
             let name = name.strip_suffix(".json").unwrap();

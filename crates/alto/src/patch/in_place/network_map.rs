@@ -72,11 +72,7 @@ impl Changes<'_> {
 
     fn meta(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut meta = json::Object::new(&mut out);
-        if let Some(vtag) = &self.map.vtag {
-            vtag.write(meta.key("vtag"));
-        }
-        meta.end();
+        self.map.write_meta(&mut out);
         out
     }
 
@@ -142,7 +138,7 @@ impl Changes<'_> {
                     self.groups.insert(pid.clone(), None).is_none_or(|group| group.is_some()).then_some(())?;
                 }
                 (["network-map", pid], Operation::Add { value, .. }) => {
-                    let group = self.read(value, read_group)?;
+                    let group = self.read(value, |reader, path, budget| read_group(reader, path, budget, None))?;
                     self.groups.insert(pid.parse().ok()?, Some(group));
                 }
                 (["network-map", pid, family @ ("ipv4" | "ipv6")], _) => {
