@@ -6,7 +6,7 @@
 use crate::{Error, Options, admin::Token};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{HeaderMap, Uri, header, uri::Authority};
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 /// What may change while connections go on.
 #[derive(Debug, Default)]
@@ -14,6 +14,7 @@ pub(crate) struct Settings {
     public_url: ArcSwapOption<String>,
     token: ArcSwapOption<Token>,
     credits: ArcSwap<Vec<(String, String)>>,
+    since: ArcSwap<Option<SystemTime>>,
 }
 
 impl Settings {
@@ -23,6 +24,7 @@ impl Settings {
         self.public_url.store(url.map(Arc::new));
         self.token.store(token.map(Arc::new));
         self.credits.store(Arc::new(options.credits.clone()));
+        self.since.store(Arc::new(Some(SystemTime::now())));
         Ok(())
     }
 
@@ -37,6 +39,11 @@ impl Settings {
 
     pub(crate) fn credits(&self) -> Arc<Vec<(String, String)>> {
         self.credits.load_full()
+    }
+
+    /// When they were set.
+    pub(crate) fn since(&self) -> SystemTime {
+        self.since.load().unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     pub(crate) fn token(&self) -> Option<Arc<Token>> {

@@ -28,6 +28,7 @@ mod compress;
 mod error;
 mod files;
 mod listen;
+mod modified;
 mod negotiate;
 mod options;
 mod reply;

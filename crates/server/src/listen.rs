@@ -25,6 +25,7 @@ pub(crate) use worker::{become_worker, end_live_answers, worker};
 use crate::{
     Error, Limits,
     admin::{Metrics, Protocol},
+    modified,
 };
 use budget::{Budget, Share};
 use bytes::Bytes;
@@ -338,13 +339,10 @@ fn date() -> HeaderValue {
     thread_local! {
         static NOW: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
     }
-    let now = SystemTime::now();
-    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let second = modified::second(SystemTime::now());
     NOW.with_borrow_mut(|(made, value)| {
         if *made != second || value.is_empty() {
-            let text = httpdate::fmt_http_date(now);
-            *value = HeaderValue::try_from(text).expect("a date is ASCII");
-            *made = second;
+            (*made, *value) = (second, modified::date(second));
         }
         value.clone()
     })

@@ -2,11 +2,12 @@
 //!
 //! The strong ETag of the identity form is the tag in quotes, that of a coding the tag with `+` and its name (RFC 9110 section
 //! 8.8.3.3 wants them to differ). A coding is made when the first client asks for it: in place for small bodies, in a thread
-//! of its own for large ones. Clients that want the same coding meanwhile wait for it rather than get the identity form: at the
+//! of its own for large ones. Dates: see [`crate::modified`]. Clients that want the same coding meanwhile wait for it rather than get the identity form: at the
 //! speed of the codings that is a fraction of a second, and the fourfold bytes would take longer on any line that needs a coding.
 use crate::{
     compress::{Effort, compress},
     listen::{Answer, Reply},
+    modified::{self, Modified},
     negotiate, reply,
 };
 use bytes::Bytes;
@@ -14,12 +15,12 @@ use history::{Coding, Version};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{
-        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, VARY,
-        X_CONTENT_TYPE_OPTIONS,
+        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, IF_UNMODIFIED_SINCE, VARY, X_CONTENT_TYPE_OPTIONS,
     },
     request::Parts,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 use tokio::sync::OnceCell;
 
 /// Bodies up to this many bytes are coded where they are asked for. 32 KiB: half a millisecond, and a thread is not worth that.
@@ -49,10 +50,21 @@ pub(crate) struct Representation {
     varies: Varies,
     keeping: Keeping,
     etags: [HeaderValue; 4],
+    /// `None` for what never changes under its URI.
+    modified: Option<Modified>,
     identity: Form,
     coded: [OnceCell<Form>; 3],
     /// Keeps the coded bodies, where the resource has versions.
     version: Option<Arc<Version>>,
+}
+
+/// What the conditions of a request come to.
+enum Condition {
+    Met,
+    /// 304.
+    NotModified,
+    /// 412, and why.
+    Failed(String),
 }
 
 struct Form {
@@ -72,7 +84,8 @@ impl Representation {
     /// A version of a resource.
     pub(crate) fn of(version: Arc<Version>) -> Self {
         let (body, tag, media_type) = (version.body.clone(), version.tag.as_str().to_owned(), version.media_type);
-        Self { version: Some(version), ..Self::new(media_type, Varies::Coding, &tag, body) }
+        let at = version.at;
+        Self { version: Some(version), ..Self::new(media_type, Varies::Coding, &tag, at, body) }
     }
 
     /// A version of a resource under a URI that is its own.
@@ -86,8 +99,9 @@ impl Representation {
         Self::kept(media_type, if coded { Varies::Coding } else { Varies::Nothing }, Keeping::ForEver, tag, body)
     }
 
-    pub(crate) fn new(media_type: &'static str, varies: Varies, tag: &str, body: Bytes) -> Self {
-        Self::kept(media_type, varies, Keeping::Asking, tag, body)
+    /// What may be another at any time, and last was when `modified` says.
+    pub(crate) fn new(media_type: &'static str, varies: Varies, tag: &str, modified: SystemTime, body: Bytes) -> Self {
+        Self { modified: Some(Modified::at(modified)), ..Self::kept(media_type, varies, Keeping::Asking, tag, body) }
     }
 
     fn kept(media_type: &'static str, varies: Varies, keeping: Keeping, tag: &str, body: Bytes) -> Self {
@@ -100,6 +114,7 @@ impl Representation {
             varies,
             keeping,
             etags,
+            modified: None,
             identity: Form { headers: HeaderMap::new(), body },
             coded: Default::default(),
             version: None,
@@ -118,7 +133,7 @@ impl Representation {
     }
 
     /// Answers a GET or HEAD.
-    pub(crate) fn answer(self: &Arc<Self>, head: &Parts) -> Answer {
+    pub(crate) fn answer(self: &Arc<Self>, head: &Parts, now: SystemTime) -> Answer {
         if negotiate::accepts(&head.headers, self.media_type) == 0 {
             return reply::refusal(StatusCode::NOT_ACCEPTABLE, format!("this is {}, which the Accept field excludes", self.media_type))
                 .into();
@@ -128,27 +143,49 @@ impl Representation {
             let why = "the Accept-Encoding field excludes identity, gzip, br and zstd";
             return reply::refusal(StatusCode::NOT_ACCEPTABLE, why).into();
         };
-        let etag = &self.etags[coding.map_or(0, |coding| 1 + coding as usize)];
-        let quoted = etag.to_str().expect("an ETag of ours is ASCII");
-        // RFC 9110 section 13.2.2: If-Match first.
-        if head.headers.contains_key(IF_MATCH) && !negotiate::names(&head.headers, &IF_MATCH, quoted, false) {
-            return reply::refusal(StatusCode::PRECONDITION_FAILED, format!("the resource is at {quoted} now")).into();
+        let (etag, now) = (&self.etags[coding.map_or(0, |coding| 1 + coding as usize)], modified::second(now));
+        match self.condition(head, etag, now) {
+            Condition::Failed(why) => return reply::refusal(StatusCode::PRECONDITION_FAILED, why).into(),
+            Condition::NotModified => return self.not_modified(etag, now).into(),
+            Condition::Met => {}
         }
-        if head.headers.contains_key(IF_NONE_MATCH) && negotiate::names(&head.headers, &IF_NONE_MATCH, quoted, true) {
-            return self.not_modified(etag).into();
-        }
-        let Some(coding) = coding else { return self.identity.reply(&head.method).into() };
+        let Some(coding) = coding else { return self.reply(&self.identity, &head.method, now).into() };
         let cell = &self.coded[coding as usize];
         if let Some(form) = cell.get() {
-            return form.reply(&head.method).into();
+            return self.reply(form, &head.method, now).into();
         }
         if self.len() <= IN_PLACE_BYTES_MAX {
             // Two threads may do this at once; the first result stays, both are the same.
             let _ = cell.set(self.code(coding));
-            return cell.get().unwrap_or(&self.identity).reply(&head.method).into();
+            return self.reply(cell.get().unwrap_or(&self.identity), &head.method, now).into();
         }
         let (this, method) = (self.clone(), head.method.clone());
-        Answer::Later(Box::pin(async move { this.form(coding).await.reply(&method) }))
+        Answer::Later(Box::pin(async move { this.reply(this.form(coding).await, &method, now) }))
+    }
+
+    /// The conditions in their order (RFC 9110 section 13.2.2): a date counts only where no tag is named.
+    fn condition(&self, head: &Parts, etag: &HeaderValue, now: u64) -> Condition {
+        let quoted = etag.to_str().expect("an ETag of ours is ASCII");
+        let has = |field| head.headers.contains_key(field);
+        if has(IF_MATCH) {
+            if !negotiate::names(&head.headers, &IF_MATCH, quoted, false) {
+                return Condition::Failed(format!("the resource is at {quoted} now"));
+            }
+        } else if has(IF_UNMODIFIED_SINCE) && self.modified.as_ref().is_some_and(|modified| modified.is_later(&head.headers)) {
+            return Condition::Failed("the resource was modified since".into());
+        }
+        let known = if has(IF_NONE_MATCH) {
+            negotiate::names(&head.headers, &IF_NONE_MATCH, quoted, true)
+        } else {
+            has(IF_MODIFIED_SINCE) && self.modified.as_ref().is_some_and(|modified| modified.is_known(now, &head.headers))
+        };
+        if known { Condition::NotModified } else { Condition::Met }
+    }
+
+    fn reply(&self, form: &Form, method: &Method, now: u64) -> Reply {
+        let mut reply = form.reply(method);
+        self.add_times(now, reply.headers_mut());
+        reply
     }
 
     async fn form(self: &Arc<Self>, coding: Coding) -> &Form {
@@ -168,12 +205,20 @@ impl Representation {
         Form { headers: self.headers(Some(coding), body.len()), body }
     }
 
-    fn not_modified(&self, etag: &HeaderValue) -> Reply {
+    fn not_modified(&self, etag: &HeaderValue, now: u64) -> Reply {
         let mut reply = reply::empty(StatusCode::NOT_MODIFIED);
         let headers = reply.headers_mut();
         headers.insert(ETAG, etag.clone());
         self.shared(headers);
+        self.add_times(now, headers);
         reply
+    }
+
+    /// What is another at another time; a 304 carries it too.
+    fn add_times(&self, now: u64, headers: &mut HeaderMap) {
+        if let Some(modified) = &self.modified {
+            modified.add(now, headers);
+        }
     }
 
     fn headers(&self, coding: Option<Coding>, length: usize) -> HeaderMap {

@@ -25,7 +25,7 @@ use http::{
     request::Parts,
 };
 use percent_encoding::percent_decode_str;
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, sync::Arc, time::SystemTime};
 use subscriptions::Subscriptions;
 use updates::Updates;
 
@@ -127,7 +127,7 @@ impl Handler for Public {
             (Target::Subscriptions(what), _) => return self.subscriptions(*what, head, peer),
             (Target::Updates(updates), _) => return self.updates(*updates, head, peer),
             (Target::Directory, &Method::GET | &Method::HEAD) => self.directory(head, peer, &view),
-            (Target::Resource(_, Kind::Ready(ready)), &Method::GET | &Method::HEAD) => ready.answer(head),
+            (Target::Resource(_, Kind::Ready(ready)), &Method::GET | &Method::HEAD) => ready.answer(head, SystemTime::now()),
             (Target::Resource(id, Kind::Query { accepts, answers, .. }), &Method::POST) => match query::refuse(head, accepts, answers) {
                 Some(refused) => refused.into(),
                 None => return self.query(head, peer, id),
@@ -156,11 +156,13 @@ impl Public {
             Err(refused) => return refused.into(),
         };
         let page = if head.uri.path() == "/" { directory::page_for(&head.headers) } else { Page::Json };
+        // What a page says comes from the maps and from what is configured.
+        let modified = view.snapshot.at.max(self.settings.since());
         let make = || match page {
-            Page::Json => directory::json(view, &base_url),
-            Page::Html => page::html(view, &base_url, &self.settings.credits()),
+            Page::Json => directory::json(view, &base_url, modified),
+            Page::Html => page::html(view, &base_url, &self.settings.credits(), modified),
         };
-        view.page(page, &base_url, 2 * self.limits.directories_max, make).answer(head)
+        view.page(page, &base_url, 2 * self.limits.directories_max, make).answer(head, SystemTime::now())
     }
 
     /// Completes, counts and logs an answer, now or when it is there.
@@ -255,7 +257,10 @@ fn options(head: &Parts, allow: &'static str) -> Reply {
     headers.insert(ALLOW, HeaderValue::from_static(allow));
     if head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("accept, content-type, if-match, if-none-match"));
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("accept, content-type, if-match, if-modified-since, if-none-match, if-unmodified-since"),
+        );
         // A day; browsers cap it at less.
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     }

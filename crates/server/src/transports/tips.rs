@@ -42,7 +42,7 @@ use std::{
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Edges up to this many bytes are sent as they are, whatever codings a client takes: one packet, and one form for all in a cache.
@@ -335,7 +335,7 @@ impl Transports {
         if head.method != Method::HEAD {
             self.clients.sent(Transport::Tips, 1, item.body.len());
         }
-        edge.answer(head)
+        edge.answer(head, SystemTime::now())
     }
 
     fn representation(&self, view: &View, item: &Item) -> Representation {

@@ -120,6 +120,7 @@ fn answers() {
         assert_eq!(client.get("/nothing").await.0.status(), 404);
         let (head, body) = client.ask(Request::head("https://a/resources/cost-map").body(()).unwrap(), b"").await;
         assert!(head.status() == 200 && body.is_empty() && head.headers()["content-length"] != "0");
+        assert!(["date", "etag", "last-modified"].iter().all(|name| head.headers().contains_key(*name)));
         let (head, body) = client.ask(post("/resources/filtered-cost-map", media_type::COST_MAP_FILTER), COST_FILTER).await;
         assert_eq!(head.status(), 200, "{}", String::from_utf8_lossy(&body));
         let (head, _) = client.ask(post("/resources/filtered-cost-map", media_type::COST_MAP_FILTER), &[b' '; 1001]).await;

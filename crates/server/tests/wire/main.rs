@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod caching;
 mod http1;
 mod http2;
 mod http3;
