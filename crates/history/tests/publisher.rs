@@ -79,7 +79,7 @@ fn computed(groups: &[(u8, &str)]) -> Arc<Computed> {
             source: SourceIx(0),
         })
         .collect();
-    let source = Source { name: "test".into(), precedence: 0, observed_at: at(0), trouble: None };
+    let source = Source { name: "test".into(), precedence: 0, observed_at: at(0), trouble: None, validity: Arc::default() };
     let graph = Graph { prefixes: Arc::new(prefixes), out: vec![0], sources: vec![source], ..Graph::default() };
     Arc::new(compute(Arc::new(graph), Arc::new(MapsPolicy::default()), None).unwrap())
 }

@@ -308,6 +308,12 @@ fn graph(links: &[Ends], prefixes: &Arc<Vec<PrefixAt>>, random: &mut Random, noi
         links: directed,
         prefixes: prefixes.clone(),
         matrices: Vec::new(),
-        sources: vec![topology::graph::Source { name: "bench".into(), precedence: 0, observed_at: UNIX_EPOCH, trouble: None }],
+        sources: vec![topology::graph::Source {
+            name: "bench".into(),
+            precedence: 0,
+            observed_at: UNIX_EPOCH,
+            trouble: None,
+            validity: Arc::default(),
+        }],
     })
 }

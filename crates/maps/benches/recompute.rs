@@ -156,6 +156,6 @@ fn graph(links: &Links, prefixes: &Arc<Vec<PrefixAt>>) -> Arc<Graph> {
         links,
         prefixes: prefixes.clone(),
         matrices: Vec::new(),
-        sources: vec![Source { name: "bench".into(), precedence: 0, observed_at: UNIX_EPOCH, trouble: None }],
+        sources: vec![Source { name: "bench".into(), precedence: 0, observed_at: UNIX_EPOCH, trouble: None, validity: Arc::default() }],
     })
 }

@@ -219,7 +219,7 @@ mod tests {
             asn: None,
             source: SourceIx(0),
         }];
-        let source = Source { name: "s".into(), precedence: 0, observed_at: at(0), trouble: None };
+        let source = Source { name: "s".into(), precedence: 0, observed_at: at(0), trouble: None, validity: Arc::default() };
         let graph = Graph { prefixes: Arc::new(prefixes), sources: vec![source], ..Graph::default() };
         compute(Arc::new(graph), Arc::new(MapsPolicy::default()), None).unwrap()
     }

@@ -20,7 +20,7 @@ fn graph(routers: &[(&str, Option<&str>)], prefixes: Vec<PrefixAt>) -> Graph {
         routers: routers.iter().map(router).collect(),
         out: vec![0; routers.len() + 1],
         prefixes: Arc::new(prefixes),
-        sources: vec![Source { name: "test".into(), precedence: 0, observed_at: UNIX_EPOCH, trouble: None }],
+        sources: vec![Source { name: "test".into(), precedence: 0, observed_at: UNIX_EPOCH, trouble: None, validity: Arc::default() }],
         ..Graph::default()
     }
 }

@@ -10,7 +10,8 @@
 //! - The two-way check (RFC 2328 section 16.1, step 2b): a link whose source asks for it counts only if the other end reports one back.
 //!   A router whose links all fail it is gone, whatever the database still says of it.
 //! - One source places a prefix: the best that can.
-//! - A source in trouble or overdue keeps its last good data, and is marked.
+//! - A source in trouble or overdue keeps its last good data, and is marked. Until when that holds, where the source says so, is told of
+//!   the source; it changes nothing else.
 //!
 //! Invariant: the graph depends on the observations alone, not on the order in which they came.
 mod links;
@@ -18,6 +19,7 @@ mod links;
 use crate::{
     graph::{Graph, Matrix, PrefixAt, Router, RouterIx, Source, SourceIx},
     observation::{self, Observation, Oddity},
+    validity::Validity,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -49,6 +51,7 @@ pub(crate) struct SourceState {
     prefixes: Vec<observation::PrefixAt>,
     matrices: Vec<Arc<Matrix>>,
     oddities: Vec<Oddity>,
+    validity: Arc<Validity>,
 }
 
 /// The part of the last graph that does not depend on the time.
@@ -82,6 +85,7 @@ impl Fuser {
             prefixes: Vec::new(),
             matrices: Vec::new(),
             oddities: Vec::new(),
+            validity: Arc::default(),
         });
         self.generation += 1;
         ix
@@ -89,7 +93,7 @@ impl Fuser {
 
     /// Replaces what a source said by its new view, and clears its trouble.
     pub fn observe(&mut self, source: SourceIx, observation: Observation, at: SystemTime) {
-        let Observation { routers, links, mut prefixes, matrices, oddities } = observation;
+        let Observation { routers, links, mut prefixes, matrices, oddities, validity } = observation;
         // Stable: of one prefix twice in one source, the first is kept.
         if !prefixes.is_sorted_by(|a, b| a.prefix < b.prefix) {
             prefixes.sort_by_key(|at| at.prefix);
@@ -97,6 +101,7 @@ impl Fuser {
         }
         let state = &mut self.sources[usize::from(source.0)];
         state.observed_at = Some(at);
+        state.validity = Arc::new(Validity::new(validity, at, state.max_age));
         state.trouble = None;
         let new_prefixes = state.prefixes != prefixes;
         let same_matrices = state.matrices.len() == matrices.len() && state.matrices.iter().zip(&matrices).all(|(old, new)| same(old, new));
@@ -117,6 +122,11 @@ impl Fuser {
         state.links = links;
         state.oddities = oddities;
         self.generation += 1;
+    }
+
+    /// What a source said last holds until then, whatever it said itself: for who replays a source and knows when it goes on.
+    pub fn set_valid_until(&mut self, source: SourceIx, until: Option<SystemTime>) {
+        self.sources[usize::from(source.0)].validity = Arc::new(Validity::until(until));
     }
 
     /// Marks a source: its newest input was refused. Its last good data stays until the next [`Fuser::observe`].
@@ -253,6 +263,7 @@ impl SourceState {
             precedence: self.precedence,
             observed_at: self.observed_at.unwrap_or(SystemTime::UNIX_EPOCH),
             trouble: self.trouble.clone().or_else(overdue).or_else(silent),
+            validity: self.validity.clone(),
         }
     }
 

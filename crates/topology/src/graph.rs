@@ -2,6 +2,7 @@
 //!
 //! Units as in [`crate::observation`]. Invariants: links are sorted by (`from`, `to`, addresses) and every index is in
 //! range; a link is here only when it is usable (two-way check passed, both ends known).
+use crate::validity::Validity;
 use alto::{cost::Metric, endpoint::Prefix, id::Pid};
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
@@ -107,6 +108,8 @@ pub struct Source {
     pub observed_at: SystemTime,
     /// Why its newest input was refused or is overdue; the last good data stays in place while this is set.
     pub trouble: Option<Arc<str>>,
+    /// Until when that holds.
+    pub validity: Arc<Validity>,
 }
 
 impl Graph {

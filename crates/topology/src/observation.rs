@@ -1,6 +1,7 @@
 //! What a source may say. An observation is one source's whole present view; a new one replaces its last.
 //!
 //! Units: delays in microseconds one way, bandwidths in bits per second, coordinates in degrees (WGS 84).
+use crate::validity::Stated;
 use alto::{cost::Metric, endpoint::Prefix, id::Pid};
 use std::net::IpAddr;
 
@@ -17,6 +18,8 @@ pub struct Observation {
     pub matrices: Vec<Matrix>,
     /// What was odd about the input: read, tolerated, worth telling an operator.
     pub oddities: Vec<Oddity>,
+    /// For how long all this holds, where it says so.
+    pub validity: Stated,
 }
 
 /// A router as a source sees it. `id` is what links and prefixes refer to.

@@ -55,6 +55,20 @@ fn several_files_and_patterns() {
     assert!(matches!(small.read(), Err(Error::TooMuch { limit: "bytes_max", .. })));
 }
 
+/// What a dump says holds from when it was written, whenever it is read: the older of two files counts.
+#[test]
+fn validity_counts_from_when_files_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (routers, externals) = (folder.path().join("router.json.gz"), folder.path().join("external.json.gz"));
+    for (path, name, seconds) in [(&routers, "router", 1_000_000), (&externals, "external", 1_000_060)] {
+        fs::copy(data(&format!("frr-geant2012-lab/t0-baseline/ospf-database-{name}.json.gz")), path).unwrap();
+        fs::File::options().write(true).open(path).unwrap().set_modified(at(seconds)).unwrap();
+    }
+    let source = FileSource { kind: SourceKind::FrrOspf, paths: vec![externals, routers], options: Options::default() };
+    let validity = source.read().unwrap().validity;
+    assert_eq!((validity.from, validity.whole), (Some(at(1_000_000)), Some(Duration::from_secs(3470))));
+}
+
 fn lab_options() -> Options {
     lab()
 }

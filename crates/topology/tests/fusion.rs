@@ -9,6 +9,7 @@ use topology::{
     fuse::Fuser,
     graph::{Graph, SourceIx},
     observation::{Link, Matrix, Observation, PrefixAt, Router, group_name},
+    validity::Stated,
 };
 
 fn link(from: &str, to: &str, cost: Option<u32>) -> Link {
@@ -242,6 +243,40 @@ fn observation() -> impl Strategy<Value = Observation> {
     let router = name.prop_map(|id| Router { id: id.into(), ..Router::default() });
     (prop::collection::vec(router, 0..3), prop::collection::vec(link, 0..12), prop::collection::vec(placed, 0..6))
         .prop_map(|(routers, links, prefixes)| Observation { routers, links, prefixes, ..Observation::default() })
+}
+
+/// What a source says of its validity is told of it, as of when it said so, and changes nothing else.
+#[test]
+fn validity_is_of_the_source() {
+    let mut fuser = Fuser::new();
+    let (dump, table) = (fuser.add_source("dump", 1, None), fuser.add_source("table", 0, Some(Duration::from_secs(100))));
+    let (a, b) = (prefix("192.0.2.0/24", None, Some("a")), prefix("198.51.100.0/24", Some("x"), None));
+    let seen = |whole: u64, single: u64| Observation {
+        prefixes: vec![PrefixAt { group: group_name("y"), ..a.clone() }],
+        validity: Stated { from: None, whole: Some(Duration::from_secs(whole)), prefixes: vec![(a.prefix, Duration::from_secs(single))] },
+        ..Observation::default()
+    };
+    fuser.observe(dump, seen(60, 90), at(10));
+    fuser.observe(table, Observation { prefixes: vec![b.clone()], ..Observation::default() }, at(20));
+    let before = fuser.graph(at(30));
+    let of = |graph: &Graph, source: SourceIx| {
+        let validity = &graph.sources[usize::from(source.0)].validity;
+        (validity.whole, validity.of(&a.prefix), validity.of(&b.prefix))
+    };
+    assert_eq!(of(&before, dump), (Some(at(70)), Some(at(100)), Some(at(70))));
+    // As old as it may be, where it says nothing itself.
+    assert_eq!(of(&before, table), (Some(at(120)), Some(at(120)), Some(at(120))));
+    // The same again, younger: another graph of the same network.
+    fuser.observe(dump, seen(50, 95), at(40));
+    let after = fuser.graph(at(41));
+    assert!(!Arc::ptr_eq(&before, &after) && Arc::ptr_eq(&before.prefixes, &after.prefixes));
+    assert_eq!(of(&after, dump), (Some(at(90)), Some(at(135)), Some(at(90))));
+    assert!(Arc::ptr_eq(&after, &fuser.graph(at(42))), "time alone makes no graph");
+    // Who replays it knows better.
+    fuser.set_valid_until(dump, Some(at(50)));
+    assert_eq!(of(&fuser.graph(at(43)), dump), (Some(at(50)), Some(at(50)), Some(at(50))));
+    fuser.set_valid_until(dump, None);
+    assert!(fuser.graph(at(44)).sources[0].validity.is_unknown());
 }
 
 proptest! {

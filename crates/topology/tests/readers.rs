@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 mod support;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use support::*;
 use topology::{
     observation::{Link, Observation},
@@ -98,6 +98,43 @@ fn ospf_routers_and_externals() {
     let stubs = Options { stub_prefixes: true, ..plain_options() };
     // 40 loopbacks and 61 links, each link told by both ends.
     assert_eq!(read_with(SourceKind::FrrOspf, &[&files[0], &files[1]], &stubs).prefixes.len(), 112 + 40 + 61);
+}
+
+/// RFC 2328 sections 12.1.1 and 14: what is not refreshed is flushed at the age of 3600 s. The ages are those of the lab's dumps.
+#[test]
+fn ospf_says_how_long_it_holds() {
+    for (state, whole, prefix) in [(STATES[0], 3470, 3477), (STATES[3], 3387, 3394)] {
+        let files = [lab_file(state, "ospf-database-router.json.gz"), lab_file(state, "ospf-database-external.json.gz")];
+        let validity = read_with(SourceKind::FrrOspf, &[&files[0], &files[1]], &plain_options()).validity;
+        assert_eq!((validity.from, validity.whole, validity.prefixes.len()), (None, Some(Duration::from_secs(whole)), 112), "{state}");
+        assert!(validity.prefixes.is_sorted());
+        let of = |text: &str| validity.prefixes.iter().find(|(of, _)| of.to_string() == text).map(|(_, time)| time.as_secs());
+        assert_eq!(of("5.152.224.0/21"), Some(prefix), "{state}");
+        assert_eq!(validity.prefixes.iter().map(|(_, time)| time.as_secs()).min(), Some(whole), "{state}");
+    }
+    // An LSA lives no longer than that of its router; one that says no age leaves open how long it lives.
+    let text = |router_age: &str, age: &str| {
+        let stub = r#"{"linkType": "Stub Network", "networkAddress": "198.51.100.0", "networkMask": "255.255.255.0", "tos0Metric": 1}"#;
+        format!(
+            r#"{{"routerLinkStates": {{"areas": {{"0.0.0.0": [{{{router_age} "advertisingRouter": "192.0.2.1", "routerLinks": {{"link0": {stub}}}}}]}}}},
+            "asExternalLinkStates": [{{{age} "advertisingRouter": "192.0.2.1", "linkStateId": "203.0.113.0", "networkMask": 24, "metric": 1}}]}}"#
+        )
+    };
+    let stubs = Options { stub_prefixes: true, ..plain_options() };
+    for (router, external, whole, of_stub, of_external) in [
+        ("\"lsaAge\": 1000,", "\"lsaAge\": 600,", Some(2600), Some(2600), Some(2600)),
+        ("\"lsaAge\": 600,", "\"lsaAge\": 1000,", Some(2600), Some(3000), Some(2600)),
+        ("\"lsaAge\": 3599,", "\"lsaAge\": 0,", Some(1), Some(1), Some(1)),
+        // At MaxAge the router says nothing any more, and so its age nothing of what others say.
+        ("\"lsaAge\": 3600,", "\"lsaAge\": 1000,", Some(2600), None, Some(2600)),
+        ("", "\"lsaAge\": 1000,", None, None, None),
+        ("\"lsaAge\": 1000,", "", None, Some(2600), None),
+    ] {
+        let validity = read_text(SourceKind::FrrOspf, &text(router, external), &stubs).unwrap().validity;
+        let seconds = |text: &str| validity.prefixes.iter().find(|(of, _)| of.to_string() == text).map(|(_, time)| time.as_secs());
+        let found = (validity.whole.map(|time| time.as_secs()), seconds("198.51.100.0/24"), seconds("203.0.113.0/24"));
+        assert_eq!(found, (whole, of_stub, of_external), "{router} {external}");
+    }
 }
 
 /// RFC 2328 sections 12.4.1.1, 12.4.2, 14.1, 16.1, 16.4.

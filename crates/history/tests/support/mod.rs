@@ -118,7 +118,7 @@ pub fn computed(ac: u32) -> Arc<Computed> {
         out: vec![0, 2, 4, 6],
         prefixes: Arc::new(prefixes.into()),
         matrices: Vec::new(),
-        sources: vec![Source { name: "test".into(), precedence: 0, observed_at: at(0), trouble: None }],
+        sources: vec![Source { name: "test".into(), precedence: 0, observed_at: at(0), trouble: None, validity: Arc::default() }],
     };
     Arc::new(compute(Arc::new(graph), Arc::new(MapsPolicy::default()), None).unwrap())
 }

@@ -36,7 +36,13 @@ fn graph(ac: u32, prefix_of_c: &str) -> Arc<Graph> {
         out: vec![0, 2, 4, 6],
         prefixes: Arc::new(prefixes),
         matrices: Vec::new(),
-        sources: vec![Source { name: "test".into(), precedence: 0, observed_at: SystemTime::UNIX_EPOCH, trouble: None }],
+        sources: vec![Source {
+            name: "test".into(),
+            precedence: 0,
+            observed_at: SystemTime::UNIX_EPOCH,
+            trouble: None,
+            validity: Arc::default(),
+        }],
     })
 }
 

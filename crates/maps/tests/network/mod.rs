@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
-use topology::graph::{Graph, Link, Matrix, PrefixAt, Router, RouterIx, Source, SourceIx};
+use topology::{
+    graph::{Graph, Link, Matrix, PrefixAt, Router, RouterIx, Source, SourceIx},
+    validity::Validity,
+};
 
 /// What a link carries.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +94,7 @@ impl Network {
                 precedence: 1,
                 observed_at: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
                 trouble: Some("late".into()),
+                validity: Arc::new(Validity::until(Some(UNIX_EPOCH + Duration::from_secs(1_700_003_600)))),
             }],
         })
     }

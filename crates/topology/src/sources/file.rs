@@ -26,15 +26,21 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// Reads all files. Blocks; reads no file past `limits.bytes_max`.
+    /// Reads all files. Blocks; reads no file past `limits.bytes_max`. What they say of their validity counts from when the oldest of them
+    /// was written: to read a file again makes nothing in it younger.
     pub fn read(&self) -> Result<Observation, Error> {
         let files = self.files()?;
         let mut contents = Vec::with_capacity(files.len());
+        let modified = |path: &PathBuf| fs::metadata(path).ok()?.modified().ok();
+        // Before they are read: one that is written meanwhile is younger than this, never older.
+        let written = files.iter().map(modified).min().flatten();
         for path in &files {
             contents.push((path.display().to_string(), bytes_of(path, self.options.limits.bytes_max)?));
         }
         let inputs: Vec<Input<'_>> = contents.iter().map(|(name, bytes)| Input { name, bytes }).collect();
-        read(self.kind, &inputs, &self.options)
+        let mut observation = read(self.kind, &inputs, &self.options)?;
+        observation.validity.from = written;
+        Ok(observation)
     }
 
     /// The files that the paths name at present.

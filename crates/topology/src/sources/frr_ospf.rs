@@ -2,7 +2,8 @@
 //! `... nssa-external json`; one file each, any of them in any order.
 //!
 //! RFC 2328 sections 12.4 (what LSAs say) and 16.1 (how they make a graph). Costs are the interface output costs; a network costs nothing to
-//! leave, so the routers of a transit network are linked in pairs. LSAs of age 3600 (MaxAge) are being flushed and say nothing.
+//! leave, so the routers of a transit network are linked in pairs. LSAs of age 3600 (MaxAge) are being flushed and say nothing; one that nobody
+//! refreshes is when it gets there, so what a prefix rests on, its own LSA and those of its router, says how long it holds.
 //! Invariant: every link asks for the two-way check, which is for fusion: a dead router's LSA stays in the database for an hour.
 use super::{
     Options,
@@ -10,11 +11,15 @@ use super::{
     json::Node,
     read::Collector,
 };
-use crate::observation::{Link, PrefixAt, Router};
+use crate::{
+    observation::{Link, PrefixAt, Router},
+    validity::Stated,
+};
 use alto::endpoint::Prefix;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr},
+    time::Duration,
 };
 
 /// RFC 2328 appendix B.
@@ -30,8 +35,47 @@ pub(super) struct Database {
     /// From network LSAs: whom the designated router has as neighbours.
     members: HashMap<IpAddr, BTreeSet<String>>,
     /// The best advertisement of each external prefix.
-    external: BTreeMap<Prefix, Advertisement>,
+    external: BTreeMap<Prefix, (Advertisement, Lifetime)>,
     seen: BTreeSet<String>,
+    ages: Ages,
+}
+
+/// How long the LSAs live that are not refreshed (RFC 2328 sections 12.1.1 and 14), in seconds.
+#[derive(Default)]
+struct Ages {
+    /// All of them.
+    whole: Lifetime,
+    /// Those of each router: with them goes the router.
+    routers: HashMap<String, Lifetime>,
+    /// Stub networks, and whose LSA says so.
+    stubs: Vec<(Prefix, String)>,
+}
+
+/// Of several LSAs: until the first of them ends.
+#[derive(Clone, Copy, Default)]
+enum Lifetime {
+    #[default]
+    NoLsa,
+    Seconds(u32),
+    /// One says no age.
+    Unknown,
+}
+
+impl Lifetime {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::NoLsa, one) | (one, Self::NoLsa) => one,
+            (Self::Seconds(a), Self::Seconds(b)) => Self::Seconds(a.min(b)),
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+        }
+    }
+
+    fn known(self) -> Option<Duration> {
+        match self {
+            Self::Seconds(seconds) => Some(Duration::from_secs(seconds.into())),
+            Self::NoLsa | Self::Unknown => None,
+        }
+    }
 }
 
 struct Attached {
@@ -98,18 +142,31 @@ impl Database {
                 }
             }
         }
-        for (prefix, best) in self.external {
+        let mut lives: BTreeMap<Prefix, Lifetime> = BTreeMap::new();
+        let of_router = |router: &str| self.ages.routers.get(router).copied().unwrap_or_default();
+        for (prefix, router) in &self.ages.stubs {
+            let known = lives.entry(*prefix).or_default();
+            *known = known.and(of_router(router));
+        }
+        for (prefix, (best, lifetime)) in self.external {
+            let known = lives.entry(prefix).or_default();
+            *known = known.and(lifetime).and(of_router(&best.router));
             into.prefix(PrefixAt { prefix, group: None, router: Some(best.router.into()), asn: None })?;
         }
+        let prefixes = lives.into_iter().filter_map(|(prefix, lifetime)| Some((prefix, lifetime.known()?))).collect();
+        into.observation.validity = Stated { from: None, whole: self.ages.whole.known(), prefixes };
         Ok(())
     }
 
     fn router_lsa(&mut self, area: &str, lsa: Node<'_, '_>, options: &Options, into: &mut Collector<'_>) -> Result<(), Refusal> {
         let router = lsa.need("advertisingRouter")?.str()?;
-        if old(&lsa)? {
+        let Some(lifetime) = lifetime(&lsa)? else {
             into.odd(lsa.pointer(), format!("router LSA of {router} is at MaxAge: skipped"));
             return Ok(());
-        }
+        };
+        self.ages.whole = self.ages.whole.and(lifetime);
+        let known = self.ages.routers.entry(router.into()).or_default();
+        *known = known.and(lifetime);
         let mut addresses = Vec::new();
         // An LSA without links has no "routerLinks".
         if let Some(links) = lsa.get("routerLinks") {
@@ -159,6 +216,7 @@ impl Database {
                 addresses.push(prefix.address());
             }
             if options.stub_prefixes {
+                self.ages.stubs.push((prefix, router.into()));
                 into.prefix(PrefixAt { prefix, group: None, router: Some(router.into()), asn: None })?;
             }
         } else {
@@ -168,9 +226,8 @@ impl Database {
     }
 
     fn network_lsa(&mut self, lsa: Node<'_, '_>) -> Result<(), Refusal> {
-        if old(&lsa)? {
-            return Ok(());
-        }
+        let Some(lifetime) = lifetime(&lsa)? else { return Ok(()) };
+        self.ages.whole = self.ages.whole.and(lifetime);
         let members = self.members.entry(lsa.need("linkStateId")?.ip()?).or_default();
         // Spelled so in FRR up to 8; both are in the field.
         for name in ["attchedRouters", "attachedRouters"] {
@@ -186,22 +243,23 @@ impl Database {
     fn external_lsa(&mut self, lsa: Node<'_, '_>, options: &Options, into: &mut Collector<'_>) -> Result<(), Refusal> {
         let router = lsa.need("advertisingRouter")?.str()?;
         let metric = lsa.need("metric")?.u32()?;
-        if old(&lsa)? || metric >= EXTERNAL_INFINITY {
+        let Some(lifetime) = lifetime(&lsa)?.filter(|_| metric < EXTERNAL_INFINITY) else {
             into.odd(lsa.pointer(), format!("external LSA of {router} is at MaxAge or at infinity: skipped"));
             return Ok(());
-        }
+        };
+        self.ages.whole = self.ages.whole.and(lifetime);
         let prefix = prefix_of(lsa.need("linkStateId")?, lsa.need("networkMask")?)?;
         let type_two = lsa.get("metricType").map(|kind| kind.str()).transpose()?.is_some_and(|kind| kind.contains('2'));
         let new = Advertisement { type_two, metric, router: router.into() };
         within(self.external.len() + 1, options.limits.prefixes_max, "prefixes", "prefixes_max")?;
         match self.external.entry(prefix) {
             std::collections::btree_map::Entry::Vacant(free) => {
-                free.insert(new);
+                free.insert((new, lifetime));
             }
             std::collections::btree_map::Entry::Occupied(mut best) => {
-                into.odd(lsa.pointer(), format!("{prefix:?} is advertised by {} and {router}: the lower metric wins", best.get().router));
-                if new < *best.get() {
-                    best.insert(new);
+                into.odd(lsa.pointer(), format!("{prefix:?} is advertised by {} and {router}: the lower metric wins", best.get().0.router));
+                if new < best.get().0 {
+                    best.insert((new, lifetime));
                 }
             }
         }
@@ -226,12 +284,10 @@ fn each_lsa<'v>(lsas: Node<'v, '_>, mut each: impl FnMut(&str, Node<'v, '_>) -> 
     Ok(())
 }
 
-/// Whether the LSA is being flushed.
-fn old(lsa: &Node<'_, '_>) -> Result<bool, Refusal> {
-    Ok(match lsa.get("lsaAge") {
-        Some(age) => age.u32()? >= AGE_MAX,
-        None => false,
-    })
+/// How long the LSA lives if nobody refreshes it; `None` when it is being flushed.
+fn lifetime(lsa: &Node<'_, '_>) -> Result<Option<Lifetime>, Refusal> {
+    let Some(age) = lsa.get("lsaAge") else { return Ok(Some(Lifetime::Unknown)) };
+    Ok(AGE_MAX.checked_sub(age.u32()?).filter(|left| *left > 0).map(Lifetime::Seconds))
 }
 
 /// An IPv4 prefix from an address and a mask: a length or a dotted mask, FRR prints both.

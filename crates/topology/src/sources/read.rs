@@ -108,8 +108,8 @@ impl Collector<'_> {
             self.observation.oddities.push(Oddity { place: "source".into(), what: format!("{hidden} more oddities like these") });
         }
         if self.options.routers_only {
-            let Observation { routers, oddities, .. } = self.observation;
-            return Observation { routers, oddities, ..Observation::default() };
+            let Observation { routers, oddities, validity, .. } = self.observation;
+            return Observation { routers, oddities, validity, ..Observation::default() };
         }
         let prefixes = &mut self.observation.prefixes;
         // Sorted here, off the fuser's path: tables have a million rows.
