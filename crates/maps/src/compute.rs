@@ -8,6 +8,7 @@
 use crate::{
     Error, Limits, PidIx,
     costs::{Base, Kind},
+    expiry::Validity,
     glob::Glob,
     measured::Measured,
     partition::{Partition, PartitionPolicy, partition_after},
@@ -84,6 +85,8 @@ pub struct Computed {
     pub partition: Arc<Partition>,
     /// The costs of each metric; a table that a change did not touch is the same `Arc` as before.
     pub tables: BTreeMap<Metric, Arc<CostTable>>,
+    /// Until when all that holds.
+    pub validity: Arc<Validity>,
     pub(crate) layout: Arc<Layout>,
     pub(crate) routes: Option<Routes>,
     pub(crate) widest: Option<Widest>,
@@ -177,7 +180,8 @@ pub fn compute(graph: Arc<Graph>, policy: Arc<MapsPolicy>, previous: Option<&Com
         }
     }
 
-    let mut computed = Computed { graph, policy, partition, tables: BTreeMap::new(), layout, routes, widest, measured };
+    let validity = Arc::new(Validity::of(&graph, &partition));
+    let mut computed = Computed { graph, policy, partition, tables: BTreeMap::new(), validity, layout, routes, widest, measured };
     let policy = computed.policy.clone();
     let before = previous.filter(|previous| computed.has_same_cells(previous));
     let changed = before.map(|before| computed.changed(before));

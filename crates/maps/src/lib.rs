@@ -9,12 +9,14 @@
 //! | [`policy`] | what the operator adds, multiplies, forbids |
 //! | [`paths`] | one path and what each of its links contributes |
 //! | [`compute`] | all of it at once, from nothing or from the result before; and why a cost is what it is |
+//! | [`expiry`] | until when all of it holds, by what sources say and operators promise |
 //! | [`damping`] | which of the computed costs are told, where measurements tremble |
 //! | [`guidance`] | every resource at one instant; answers any request |
 pub mod compute;
 pub mod costs;
 pub mod damping;
 pub mod error;
+pub mod expiry;
 pub mod explain;
 pub mod glob;
 pub mod guidance;

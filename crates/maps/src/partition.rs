@@ -58,6 +58,8 @@ pub struct Partition {
     pub routers: Vec<Vec<RouterIx>>,
     /// Prefixes of the graph that the policy has no PID for.
     pub unplaced: usize,
+    /// Where each prefix of the graph is, in their order.
+    pub placed: Arc<[Option<PidIx>]>,
 }
 
 impl Partition {
@@ -89,8 +91,11 @@ pub(crate) fn partition_after(
     // Places are names as the sources have them; which routers prefixes name counts besides the places' own names.
     let mut attached: Vec<(u32, RouterIx)> = Vec::new();
     let mut unplaced = 0;
+    let mut placed: Vec<Option<u32>> = Vec::with_capacity(graph.prefixes.len());
     for at in graph.prefixes.iter() {
-        let Some(place) = places.place(at) else {
+        let place = places.place(at);
+        placed.push(place);
+        let Some(place) = place else {
             unplaced += 1;
             continue;
         };
@@ -122,6 +127,7 @@ pub(crate) fn partition_after(
     for (at, &place) in order.iter().enumerate() {
         pid_of[place as usize] = at as u32;
     }
+    let placed = placed.into_iter().map(|place| place.map(|place| PidIx(pid_of[place as usize]))).collect();
     let mut routers = vec![Vec::new(); order.len()];
     for (place, router) in attached {
         routers[pid_of[place as usize] as usize].push(router);
@@ -156,9 +162,9 @@ pub(crate) fn partition_after(
     let pids: Vec<Pid> = order.iter().map(|&place| pids[place as usize].clone()).collect();
     let network_map = NetworkMap { vtag: None, pids: pids.iter().cloned().zip(groups).collect() };
     if let Some(before) = before.filter(|before| before.network_map.pids == network_map.pids) {
-        return Ok(Partition { network_map, pids: before.pids.clone(), table: before.table.clone(), routers, unplaced });
+        return Ok(Partition { network_map, pids: before.pids.clone(), table: before.table.clone(), routers, unplaced, placed });
     }
-    Ok(Partition { network_map, pids: pids.into(), table: Arc::new(PrefixTable::build(entries)), routers, unplaced })
+    Ok(Partition { network_map, pids: pids.into(), table: Arc::new(PrefixTable::build(entries)), routers, unplaced, placed })
 }
 
 /// Numbers for the names of places, as prefixes turn up.

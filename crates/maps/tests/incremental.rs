@@ -69,6 +69,8 @@ proptest! {
             prop_assert_eq!(bits(&computed), bits(&full), "after {:?}", together);
             prop_assert_eq!(&computed.partition.routers, &full.partition.routers);
             prop_assert_eq!(&computed.partition.network_map, &full.partition.network_map);
+            prop_assert_eq!(&computed.partition.placed, &full.partition.placed);
+            prop_assert_eq!(&computed.validity, &full.validity);
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     selection::{Costs, Selection, Tests, write_costs},
     write::{self, Keys},
 };
+use crate::expiry::MapTerms;
 use alto::{
     cost::{CostType, Query},
     cost_map,
@@ -13,9 +14,10 @@ use alto::{
     endpoint_cost, endpoint_property,
     error::ErrorBody,
     id::{Pid, ResourceId},
-    network_map,
+    media_type,
+    network_map::{self, AddressGroup},
 };
-use std::{io::Write as _, net::IpAddr};
+use std::{io::Write as _, net::IpAddr, time::SystemTime};
 
 impl Guidance {
     /// Answers a POST to the service `id`. `client` is the address that the request came from: it stands for an endpoint list
@@ -86,6 +88,24 @@ fn filtered_network_map(view: &NetworkView, body: &[u8], limits: &Limits) -> Res
     let only = (!filter.pids.is_empty()).then(|| places(view, &filter.pids));
     let wanted = |kind: &str| filter.address_types.is_empty() || filter.address_types.iter().any(|wanted| **wanted == *kind);
     Ok(render::network_map(view, only.as_deref(), wanted))
+}
+
+/// The same part of a network map, each PID with its expiry.
+pub fn expiring_part(view: &NetworkView, terms: &MapTerms, body: &[u8], limits: &Limits, now: SystemTime) -> Result<Answer, ErrorBody> {
+    let filter = network_map::Filter::from_json_within(body, &limits.requests)?;
+    let wanted = |kind: &str| filter.address_types.is_empty() || filter.address_types.iter().any(|wanted| **wanted == *kind);
+    let places = match filter.pids.is_empty() {
+        true => (0..view.pids.len() as u32).map(PidIx).collect(),
+        false => places(view, &filter.pids),
+    };
+    let part = |group: &AddressGroup| AddressGroup {
+        ipv4: if wanted("ipv4") { group.ipv4.clone() } else { Vec::new() },
+        ipv6: if wanted("ipv6") { group.ipv6.clone() } else { Vec::new() },
+        other: group.other.iter().filter(|(kind, texts)| wanted(kind) && !texts.is_empty()).map(|(k, t)| (k.clone(), t.clone())).collect(),
+    };
+    let pids = places.iter().map(|place| view.pid(*place)).map(|pid| (pid.clone(), part(&view.map().pids[pid]))).collect();
+    let map = network_map::NetworkMap { vtag: Some(view.vtag()), pids };
+    Ok(Answer { media_type: media_type::NETWORK_MAP, body: terms.part(view, map, &places, now).to_json() })
 }
 
 /// Section 11.3.2; RFC 8189 section 4.1.

@@ -53,7 +53,8 @@ impl Guidance {
         let mut resources: Vec<Resource> = order.into_iter().map(Resource::Network).collect();
         resources.extend(views.into_values().map(Resource::Cost));
         let services = services(&networks, &resources)?;
-        Ok(Self { networks, resources, services, computed: inputs.computed.clone() })
+        let written = inputs.documents.keys().chain(inputs.restored.keys()).cloned().collect();
+        Ok(Self { networks, resources, services, computed: inputs.computed.clone(), written })
     }
 
     /// Whether a document, just published, fits what it is published into: a cost map whose PIDs the network map does not

@@ -25,13 +25,14 @@ mod property_tests;
 #[cfg(test)]
 mod tests;
 
+pub use answer::expiring_part;
 pub use compose::Inputs;
 pub use diff::diff;
 pub use explain::Explanation;
 pub use limits::Limits;
 pub use published::Published;
 
-use crate::{PidIx, compute::Computed, prefix_table::PrefixTable};
+use crate::{PidIx, compute::Computed, expiry::Validity, prefix_table::PrefixTable};
 use alto::{
     cost::{CostType, Metric, Mode},
     cost_map::CostTable,
@@ -41,7 +42,7 @@ use alto::{
     network_map::NetworkMap,
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -54,6 +55,8 @@ pub struct Guidance {
     resources: Vec<Resource>,
     services: BTreeMap<ResourceId, Service>,
     computed: Option<Arc<Computed>>,
+    /// Resources that are as somebody wrote them, whatever is computed.
+    written: BTreeSet<ResourceId>,
 }
 
 /// A network map with what is served beside it.
@@ -271,6 +274,11 @@ impl Guidance {
     /// The computed maps this was composed of.
     pub fn computed(&self) -> Option<&Arc<Computed>> {
         self.computed.as_ref()
+    }
+
+    /// Until when a computed resource holds, by what its sources say.
+    pub fn validity(&self, id: &ResourceId) -> Option<&Arc<Validity>> {
+        self.computed.as_ref().filter(|_| !self.written.contains(id)).map(|computed| &computed.validity)
     }
 
     fn network(&self, id: &ResourceId) -> Option<&Arc<Network>> {

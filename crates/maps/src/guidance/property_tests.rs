@@ -76,7 +76,7 @@ impl Ask {
                 return Some(cost.into());
             }
             let high = prefers_high(&METRICS[*metric].parse().unwrap());
-            let better: std::collections::BTreeSet<u16> =
+            let better: BTreeSet<u16> =
                 entries.iter().filter_map(at).filter(|other| if high { *other > cost } else { *other < cost }).collect();
             Some(better.len() as f64 + 1.0)
         };
