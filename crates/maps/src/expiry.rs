@@ -129,12 +129,14 @@ impl Term {
 pub struct MapTerms {
     /// When the version was committed or, where they say something, the sources last observed.
     since: u64,
-    /// Of all PIDs together.
-    whole: Term,
     /// By [`PidIx`].
     pids: Vec<Term>,
-    /// The terms of the PIDs, each once.
-    distinct: Vec<Term>,
+    /// Whether something is known of each of them.
+    complete: bool,
+    /// The first date among them.
+    first: Option<Expires>,
+    /// Their lifetimes, each once.
+    lifetimes: Vec<Lifetime>,
 }
 
 impl MapTerms {
@@ -152,39 +154,36 @@ impl MapTerms {
             lifetime: by_pid.iter().find(|(glob, _)| glob.matches(pid.as_str())).map(|(_, lifetime)| *lifetime).or(whole.lifetime),
         };
         let pids: Vec<Term> = view.pids.iter().enumerate().map(term).collect();
-        let mut distinct: Vec<Term> = Vec::new();
-        let mut last = None;
-        for term in &pids {
-            // Neighbours often have the same; the rest are few.
-            if last != Some(term) && !distinct.contains(term) {
-                distinct.push(*term);
+        // What a map without PIDs says is what it says of all.
+        let said = if pids.is_empty() { std::slice::from_ref(&whole) } else { &pids };
+        let mut lifetimes: Vec<Lifetime> = Vec::new();
+        for lifetime in said.iter().filter_map(|term| term.lifetime) {
+            if !lifetimes.contains(&lifetime) {
+                lifetimes.push(lifetime);
             }
-            last = Some(term);
         }
+        let complete = said.iter().all(Term::is_known);
+        let first = said.iter().filter_map(|term| term.until).min();
         let since = own.filter(|_| !stated.is_empty()).map_or(from, |own| own.since.max(from));
-        let known = whole.is_known() || distinct.iter().any(Term::is_known);
-        known.then(|| Self { since: Expires::at(since).unix(), whole, pids, distinct })
+        let known = first.is_some() || !lifetimes.is_empty();
+        known.then(|| Self { since: Expires::at(since).unix(), pids, complete, first, lifetimes })
     }
 
     /// When the first PID expires; `None` when there is one of which nothing is known.
     pub fn earliest(&self, now: SystemTime) -> Option<Expires> {
-        let each = self.distinct.iter().map(|term| term.expires(now));
-        if self.distinct.is_empty() { self.whole.expires(now) } else { each.min().flatten() }
+        let promised = self.lifetimes.iter().map(|lifetime| lifetime.expires(now));
+        promised.chain(self.first).min().filter(|_| self.complete)
     }
 
     /// Since when what is said has been the same.
     pub fn since(&self, now: SystemTime) -> SystemTime {
-        let lifetimes = self.lifetimes().map(|lifetime| lifetime.since(now));
+        let lifetimes = self.lifetimes.iter().map(|lifetime| lifetime.since(now));
         Expires::from_unix(lifetimes.chain([self.since]).max().unwrap_or(self.since)).instant()
     }
 
     /// Differs between two instants at which something else is said.
     pub fn moment(&self, now: SystemTime) -> Vec<u64> {
-        self.lifetimes().map(|lifetime| lifetime.point(now)).collect()
-    }
-
-    fn lifetimes(&self) -> impl Iterator<Item = Lifetime> {
-        self.distinct.iter().chain([&self.whole]).filter_map(|term| term.lifetime)
+        self.lifetimes.iter().map(|lifetime| lifetime.point(now)).collect()
     }
 
     /// The whole map for who asks now. One date says it where all PIDs have the same; where they differ it is the earliest, which is beside

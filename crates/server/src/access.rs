@@ -15,6 +15,21 @@ pub(crate) struct Settings {
     token: ArcSwapOption<Token>,
     credits: ArcSwap<Vec<(String, String)>>,
     since: ArcSwap<Option<SystemTime>>,
+    promises: ArcSwap<Promises>,
+}
+
+/// What an operator promises of the validity of resources.
+#[derive(Debug)]
+pub(crate) struct Promises {
+    pub(crate) rules: Vec<maps::expiry::Rule>,
+    /// Since when.
+    pub(crate) since: SystemTime,
+}
+
+impl Default for Promises {
+    fn default() -> Self {
+        Self { rules: Vec::new(), since: SystemTime::UNIX_EPOCH }
+    }
 }
 
 impl Settings {
@@ -24,7 +39,11 @@ impl Settings {
         self.public_url.store(url.map(Arc::new));
         self.token.store(token.map(Arc::new));
         self.credits.store(Arc::new(options.credits.clone()));
-        self.since.store(Arc::new(Some(SystemTime::now())));
+        let now = SystemTime::now();
+        self.since.store(Arc::new(Some(now)));
+        if self.promises.load().rules != options.expiry {
+            self.promises.store(Arc::new(Promises { rules: options.expiry.clone(), since: now }));
+        }
         Ok(())
     }
 
@@ -39,6 +58,10 @@ impl Settings {
 
     pub(crate) fn credits(&self) -> Arc<Vec<(String, String)>> {
         self.credits.load_full()
+    }
+
+    pub(crate) fn promises(&self) -> Arc<Promises> {
+        self.promises.load_full()
     }
 
     /// When they were set.

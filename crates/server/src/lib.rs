@@ -7,6 +7,7 @@
 //! | `transports` | a cursor in, the messages of one update protocol out |
 //! | `admin` | request -> answer, for operators |
 //! | `access` | who may see and change what |
+//! | `expiring` | network maps that say until when they hold |
 //! | `view`, `representation` | a snapshot with everything looked up, each resource with its header fields and codings made once |
 //! | `negotiate`, `compress`, `reply` | which form a client wants, how it is made, how refusals are said |
 //!
@@ -26,6 +27,7 @@ mod access;
 mod admin;
 mod compress;
 mod error;
+mod expiring;
 mod files;
 mod listen;
 mod modified;

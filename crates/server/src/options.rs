@@ -19,6 +19,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// Whose data is served: text and a link for each, at the end of the page for browsers.
     pub credits: Vec<(String, String)>,
+    /// How long resources hold, where an operator promises that.
+    pub expiry: Vec<maps::expiry::Rule>,
     /// Origins (`https://noc.example.net`) whose web pages may open WebSockets; with none all may.
     pub websocket_origins: Vec<String>,
     /// Prefixes to which anybody may have notifications sent; others only to themselves.
@@ -44,6 +46,7 @@ impl Default for Options {
             http3: true,
             public_url: None,
             credits: Vec::new(),
+            expiry: Vec::new(),
             websocket_origins: Vec::new(),
             contact_prefixes: Vec::new(),
             contact_ca: None,

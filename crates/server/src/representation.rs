@@ -10,12 +10,13 @@ use crate::{
     modified::{self, Modified},
     negotiate, reply,
 };
+use alto::expiry::Expires;
 use bytes::Bytes;
 use history::{Coding, Version};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{
-        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
+        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE,
         IF_NONE_MATCH, IF_UNMODIFIED_SINCE, VARY, X_CONTENT_TYPE_OPTIONS,
     },
     request::Parts,
@@ -35,10 +36,36 @@ pub(crate) enum Varies {
     CodingAndType,
 }
 
+/// Until when a resource holds (RFC 9111 sections 5.2.2.1 and 5.3).
+pub(crate) struct Fresh {
+    expires: Expires,
+    /// Of `Expires`, made once.
+    value: HeaderValue,
+}
+
+impl Fresh {
+    pub(crate) fn until(expires: Expires) -> Self {
+        Self { expires, value: modified::date(expires.unix()) }
+    }
+
+    pub(crate) fn expires(&self) -> Expires {
+        self.expires
+    }
+
+    /// Both fields say the same instant; beside it stands `Date`, in whole seconds too.
+    fn add(&self, now: u64, headers: &mut HeaderMap) {
+        let seconds = self.expires.unix().saturating_sub(now);
+        let age = HeaderValue::from_maybe_shared(Bytes::from(format!("max-age={seconds}"))).expect("digits are ASCII");
+        headers.insert(CACHE_CONTROL, age);
+        headers.insert(EXPIRES, self.value.clone());
+    }
+}
+
 /// How long a cache may give an answer without asking again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeping {
-    /// Not at all: maps change when the network does, and asking whether they did costs next to nothing.
+    /// As long as somebody says that it holds. Otherwise not at all: maps change when the network does, and asking whether they did costs
+    /// next to nothing.
     Asking,
     /// For ever: what is under the URI never changes.
     ForEver,
@@ -133,7 +160,7 @@ impl Representation {
     }
 
     /// Answers a GET or HEAD.
-    pub(crate) fn answer(self: &Arc<Self>, head: &Parts, now: SystemTime) -> Answer {
+    pub(crate) fn answer(self: &Arc<Self>, head: &Parts, now: SystemTime, fresh: Option<&Fresh>) -> Answer {
         if negotiate::accepts(&head.headers, self.media_type) == 0 {
             return reply::refusal(StatusCode::NOT_ACCEPTABLE, format!("this is {}, which the Accept field excludes", self.media_type))
                 .into();
@@ -146,21 +173,21 @@ impl Representation {
         let (etag, now) = (&self.etags[coding.map_or(0, |coding| 1 + coding as usize)], modified::second(now));
         match self.condition(head, etag, now) {
             Condition::Failed(why) => return reply::refusal(StatusCode::PRECONDITION_FAILED, why).into(),
-            Condition::NotModified => return self.not_modified(etag, now).into(),
+            Condition::NotModified => return self.not_modified(etag, now, fresh).into(),
             Condition::Met => {}
         }
-        let Some(coding) = coding else { return self.reply(&self.identity, &head.method, now).into() };
+        let Some(coding) = coding else { return self.reply(&self.identity, &head.method, now, fresh).into() };
         let cell = &self.coded[coding as usize];
         if let Some(form) = cell.get() {
-            return self.reply(form, &head.method, now).into();
+            return self.reply(form, &head.method, now, fresh).into();
         }
         if self.len() <= IN_PLACE_BYTES_MAX {
             // Two threads may do this at once; the first result stays, both are the same.
             let _ = cell.set(self.code(coding));
-            return self.reply(cell.get().unwrap_or(&self.identity), &head.method, now).into();
+            return self.reply(cell.get().unwrap_or(&self.identity), &head.method, now, fresh).into();
         }
-        let (this, method) = (self.clone(), head.method.clone());
-        Answer::Later(Box::pin(async move { this.reply(this.form(coding).await, &method, now) }))
+        let (this, method, fresh) = (self.clone(), head.method.clone(), fresh.map(|fresh| Fresh::until(fresh.expires)));
+        Answer::Later(Box::pin(async move { this.reply(this.form(coding).await, &method, now, fresh.as_ref()) }))
     }
 
     /// The conditions in their order (RFC 9110 section 13.2.2): a date counts only where no tag is named.
@@ -182,9 +209,9 @@ impl Representation {
         if known { Condition::NotModified } else { Condition::Met }
     }
 
-    fn reply(&self, form: &Form, method: &Method, now: u64) -> Reply {
+    fn reply(&self, form: &Form, method: &Method, now: u64, fresh: Option<&Fresh>) -> Reply {
         let mut reply = form.reply(method);
-        self.add_times(now, reply.headers_mut());
+        self.add_times(now, fresh, reply.headers_mut());
         reply
     }
 
@@ -205,19 +232,22 @@ impl Representation {
         Form { headers: self.headers(Some(coding), body.len()), body }
     }
 
-    fn not_modified(&self, etag: &HeaderValue, now: u64) -> Reply {
+    fn not_modified(&self, etag: &HeaderValue, now: u64, fresh: Option<&Fresh>) -> Reply {
         let mut reply = reply::empty(StatusCode::NOT_MODIFIED);
         let headers = reply.headers_mut();
         headers.insert(ETAG, etag.clone());
         self.shared(headers);
-        self.add_times(now, headers);
+        self.add_times(now, fresh, headers);
         reply
     }
 
     /// What is another at another time; a 304 carries it too.
-    fn add_times(&self, now: u64, headers: &mut HeaderMap) {
+    fn add_times(&self, now: u64, fresh: Option<&Fresh>, headers: &mut HeaderMap) {
         if let Some(modified) = &self.modified {
             modified.add(now, headers);
+        }
+        if let Some(fresh) = fresh {
+            fresh.add(now, headers);
         }
     }
 

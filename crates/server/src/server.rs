@@ -83,7 +83,7 @@ impl Server {
             let metrics = metrics.clone();
             move |commit| metrics.committed(commit)
         });
-        let views = Views::new(publisher.clone());
+        let views = Views::new(publisher.clone(), settings.clone());
         let webhooks = webhook::Webhooks::new(
             limits,
             webhook::Policy::of(&options, &public_addresses),
@@ -366,7 +366,8 @@ fn spawn_quic(
 }
 
 impl Handle {
-    /// Takes what may change without a restart (token, public URL, certificate files, contact prefixes) and names what may not but did.
+    /// Takes what may change without a restart (token, public URL, promised lifetimes, certificate files, contact prefixes) and names what may not but
+    /// did.
     /// An error leaves everything as it was.
     pub fn reconfigure(&self, options: &Options) -> Result<Vec<&'static str>, Error> {
         let old = &self.started_with;

@@ -127,7 +127,12 @@ impl Handler for Public {
             (Target::Subscriptions(what), _) => return self.subscriptions(*what, head, peer),
             (Target::Updates(updates), _) => return self.updates(*updates, head, peer),
             (Target::Directory, &Method::GET | &Method::HEAD) => self.directory(head, peer, &view),
-            (Target::Resource(_, Kind::Ready(ready)), &Method::GET | &Method::HEAD) => ready.answer(head, SystemTime::now()),
+            (Target::Resource(_, Kind::Ready { form, freshness }), &Method::GET | &Method::HEAD) => {
+                let now = SystemTime::now();
+                let fresh = freshness.as_ref().and_then(|freshness| freshness.fresh(now));
+                form.answer(head, now, fresh.as_deref())
+            }
+            (Target::Resource(_, Kind::Expiring(expiring)), &Method::GET | &Method::HEAD) => expiring.answer(head, SystemTime::now()),
             (Target::Resource(id, Kind::Query { accepts, answers, .. }), &Method::POST) => match query::refuse(head, accepts, answers) {
                 Some(refused) => refused.into(),
                 None => return self.query(head, peer, id),
@@ -162,7 +167,7 @@ impl Public {
             Page::Json => directory::json(view, &base_url, modified),
             Page::Html => page::html(view, &base_url, &self.settings.credits(), modified),
         };
-        view.page(page, &base_url, 2 * self.limits.directories_max, make).answer(head, SystemTime::now())
+        view.page(page, &base_url, 2 * self.limits.directories_max, make).answer(head, SystemTime::now(), None)
     }
 
     /// Completes, counts and logs an answer, now or when it is there.

@@ -51,7 +51,7 @@ impl Server {
         let settings = Arc::new(Settings::default());
         settings.set(options)?;
         let metrics = Arc::new(Metrics::new(1));
-        let views = Views::new(publisher.clone());
+        let views = Views::new(publisher.clone(), settings.clone());
         let webhooks = webhook::Webhooks::new(limits, webhook::Policy::default(), None, 0);
         let transports = Transports::new(publisher, limits, &options.queries, options.websocket_origins.clone(), webhooks);
         let handler = Public::new(views, settings, metrics.clone(), limits.clone(), options.queries.clone(), transports, false);

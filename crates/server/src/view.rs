@@ -2,11 +2,15 @@
 //!
 //! Readers never wait for a writer: a request loads the present snapshot, and the view made for it. Whoever comes first after a
 //! commit makes the next view, which costs a few lookups a resource; forms of resources that did not change are taken over.
-use crate::representation::Representation;
-use alto::id::ResourceId;
+use crate::{
+    access::{Promises, Settings},
+    expiring::{Announced, Expiring, Freshness},
+    representation::Representation,
+};
+use alto::{id::ResourceId, media_type};
 use arc_swap::ArcSwap;
-use history::{Publisher, Snapshot};
-use maps::guidance::Service;
+use history::{Publisher, Snapshot, Version};
+use maps::guidance::{Resource, Service};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -15,6 +19,9 @@ use std::{
 /// One snapshot, ready.
 pub(crate) struct View {
     pub(crate) snapshot: Arc<Snapshot>,
+    /// Network maps that say until when they hold.
+    pub(crate) expiring: Vec<Announced>,
+    promises: Arc<Promises>,
     entries: HashMap<ResourceId, Kind>,
     /// Directories and pages, by what is in them and the URL they begin with.
     pages: Mutex<Pages>,
@@ -25,7 +32,13 @@ type Pages = HashMap<(Page, Box<str>), Arc<Representation>>;
 /// What an id of the directory stands for.
 pub(crate) enum Kind {
     /// Answers GET.
-    Ready(Arc<Representation>),
+    Ready {
+        form: Arc<Representation>,
+        /// Until when it holds, where that is known.
+        freshness: Option<Freshness>,
+    },
+    /// Answers GET with what holds when it is asked.
+    Expiring(Arc<Expiring>),
     /// Answers POST.
     Query {
         /// Media type of a request.
@@ -34,6 +47,8 @@ pub(crate) enum Kind {
         answers: &'static str,
         /// Bytes that an answer may have at most, as far as the maps tell; `None`: that depends on the request.
         answer_bytes: Option<usize>,
+        /// The map to filter, where an answer says until when it holds.
+        expiring: Option<Arc<Expiring>>,
     },
 }
 
@@ -45,24 +60,43 @@ pub(crate) enum Page {
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Self {
+    fn new(snapshot: Arc<Snapshot>, promises: Arc<Promises>, before: Option<&Self>) -> Self {
+        let expiring = Expiring::all(&snapshot, &promises, before.map_or(&[], |before| &before.expiring));
+        let freshness = |version: &Version, service: &Service| match service {
+            Service::Get(Resource::Network(view)) => {
+                let known = expiring.iter().map(|announced| &announced.expiring).find(|expiring| expiring.view.id == view.id)?;
+                Some(Freshness::of_map(known))
+            }
+            _ => Freshness::of_resource(&snapshot.guidance, version, &promises),
+        };
         let kind = |(id, service): (&ResourceId, &Service)| {
             let kind = match service.accepts() {
                 None => {
                     let version = snapshot.versions.get(id)?;
-                    match before.and_then(|before| before.entries.get(id)) {
-                        Some(Kind::Ready(ready)) if ready.version().is_some_and(|kept| Arc::ptr_eq(kept, version)) => {
-                            Kind::Ready(ready.clone())
-                        }
-                        _ => Kind::Ready(Arc::new(Representation::of(version.clone()))),
-                    }
+                    let form = match before.and_then(|before| before.entries.get(id)) {
+                        Some(Kind::Ready { form, .. }) if form.version().is_some_and(|kept| Arc::ptr_eq(kept, version)) => form.clone(),
+                        _ => Arc::new(Representation::of(version.clone())),
+                    };
+                    Kind::Ready { form, freshness: freshness(version, service) }
                 }
-                Some(accepts) => Kind::Query { accepts, answers: service.media_type(), answer_bytes: answer_bytes(&snapshot, service) },
+                Some(accepts) => {
+                    Kind::Query { accepts, answers: service.media_type(), answer_bytes: answer_bytes(&snapshot, service), expiring: None }
+                }
             };
             Some((id.clone(), kind))
         };
-        let entries = snapshot.guidance.services().filter_map(kind).collect();
-        Self { snapshot, entries, pages: Mutex::default() }
+        let mut entries: HashMap<_, _> = snapshot.guidance.services().filter_map(kind).collect();
+        for Announced { get, post, expiring, .. } in &expiring {
+            entries.insert(get.clone(), Kind::Expiring(expiring.clone()));
+            let query = Kind::Query {
+                accepts: media_type::NETWORK_MAP_FILTER,
+                answers: media_type::NETWORK_MAP,
+                answer_bytes: Some(expiring.bytes_max()),
+                expiring: Some(expiring.clone()),
+            };
+            entries.insert(post.clone(), query);
+        }
+        Self { snapshot, expiring, promises, entries, pages: Mutex::default() }
     }
 
     pub(crate) fn entry(&self, id: &str) -> Option<(&ResourceId, &Kind)> {
@@ -101,30 +135,34 @@ fn answer_bytes(snapshot: &Snapshot, service: &Service) -> Option<usize> {
 /// The present view.
 pub(crate) struct Views {
     publisher: Arc<Publisher>,
+    settings: Arc<Settings>,
     current: ArcSwap<View>,
     making: Mutex<()>,
 }
 
 impl Views {
-    pub(crate) fn new(publisher: Arc<Publisher>) -> Self {
-        let view = View::new(publisher.current(), None);
-        Self { publisher, current: ArcSwap::from_pointee(view), making: Mutex::new(()) }
+    pub(crate) fn new(publisher: Arc<Publisher>, settings: Arc<Settings>) -> Self {
+        let view = View::new(publisher.current(), settings.promises(), None);
+        Self { publisher, settings, current: ArcSwap::from_pointee(view), making: Mutex::new(()) }
     }
 
     /// The view of the present snapshot.
     pub(crate) fn current(&self) -> Arc<View> {
-        let snapshot = self.publisher.current();
         let view = self.current.load_full();
-        if Arc::ptr_eq(&view.snapshot, &snapshot) {
+        if self.is_present(&view) {
             return view;
         }
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let (snapshot, before) = (self.publisher.current(), self.current.load_full());
-        if Arc::ptr_eq(&before.snapshot, &snapshot) {
+        let before = self.current.load_full();
+        if self.is_present(&before) {
             return before;
         }
-        let view = Arc::new(View::new(snapshot, Some(&before)));
+        let view = Arc::new(View::new(self.publisher.current(), self.settings.promises(), Some(&before)));
         self.current.store(view.clone());
         view
+    }
+
+    fn is_present(&self, view: &View) -> bool {
+        Arc::ptr_eq(&view.snapshot, &self.publisher.current()) && Arc::ptr_eq(&view.promises, &self.settings.promises())
     }
 }

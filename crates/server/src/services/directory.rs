@@ -17,7 +17,6 @@ use alto::{
     media_type,
 };
 use http::{HeaderMap, header::HOST, request::Parts, uri::Authority};
-use maps::guidance::Guidance;
 use std::{collections::BTreeMap, net::Ipv6Addr, time::SystemTime};
 
 /// Bytes of a host name, RFC 1035 section 2.3.4, and a port.
@@ -74,13 +73,14 @@ pub(super) fn page_for(headers: &HeaderMap) -> Page {
 
 /// At `/` there is a page besides, and both paths share what is made: a cache may not give one for the other (RFC 9110 section 12.5.5).
 pub(super) fn json(view: &View, base_url: &str, modified: SystemTime) -> Representation {
-    let body = directory(&view.snapshot.guidance, base_url).to_json();
+    let body = directory(view, base_url).to_json();
     let tag = Tag::of_content(&[&body]);
     Representation::new(DIRECTORY, Varies::CodingAndType, tag.as_str(), modified, body.into())
 }
 
 /// The resources and the services that keep clients up to date.
-pub(super) fn directory(guidance: &Guidance, base_url: &str) -> Directory {
+pub(super) fn directory(view: &View, base_url: &str) -> Directory {
+    let guidance = &view.snapshot.guidance;
     let mut directory = guidance.directory(base_url);
     let names = Names::of(guidance);
     let sockets = base_url.strip_prefix("http").expect("a base URL begins with http:// or https://");
@@ -130,6 +130,8 @@ pub(super) fn directory(guidance: &Guidance, base_url: &str) -> Directory {
         };
         directory.resources.insert(id, entry);
     }
+    // Nobody follows these: what changes in them besides the plain ones is the time.
+    view.expiring.iter().for_each(|announced| announced.announce(base_url, &mut directory));
     directory
 }
 

@@ -205,6 +205,12 @@ fn resources(body: &mut String, view: &View, base_url: &str) {
         let bytes = version.map_or_else(String::new, |version| count(version.body.len()));
         let _ = writeln!(body, "<tr><td>{name}<td>{what}<td>{costs}<td class=\"n\">{seq}<td class=\"n\">{bytes}");
     }
+    for announced in &view.expiring {
+        let (get, post) = (escape(announced.get.as_str()), escape(announced.post.as_str()));
+        let uri = escape(&format!("{base_url}/resources/{}", announced.get));
+        let _ = writeln!(body, "<tr><td><a href=\"{uri}\">{get}</a><td>network map with its expiry<td><td><td>");
+        let _ = writeln!(body, "<tr><td>{post}<td>filtered network map with its expiry, POST<td><td><td>");
+    }
     body.push_str("</table></div>\n");
 }
 

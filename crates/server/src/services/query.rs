@@ -24,6 +24,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::SystemTime,
 };
 use tokio::sync::Semaphore;
 
@@ -109,7 +110,7 @@ impl Public {
             Some(Kind::Query { answer_bytes, .. }) => {
                 asked.body.len() <= IN_PLACE_REQUEST_BYTES_MAX && answer_bytes.is_none_or(|bytes| bytes <= IN_PLACE_ANSWER_BYTES_MAX)
             }
-            Some(Kind::Ready(_)) | None => true,
+            Some(Kind::Ready { .. } | Kind::Expiring(_)) | None => true,
         };
         drop(view);
         if small {
@@ -134,7 +135,14 @@ impl Public {
 
     fn compute(&self, asked: &Asked) -> Reply {
         let view = self.views.current();
-        match view.snapshot.guidance.answer(&asked.id, &asked.body, asked.client, &self.queries.limits) {
+        let limits = &self.queries.limits;
+        let answered = match view.entry(asked.id.as_str()) {
+            Some((_, Kind::Query { expiring: Some(map), .. })) => {
+                Some(maps::guidance::expiring_part(&map.view, &map.terms, &asked.body, limits, SystemTime::now()))
+            }
+            _ => view.snapshot.guidance.answer(&asked.id, &asked.body, asked.client, limits),
+        };
+        match answered {
             None => reply::not_found(asked.id.as_str()),
             Some(Err(body)) => reply::error(StatusCode::BAD_REQUEST, &body),
             Some(Ok(answer)) => {

@@ -335,7 +335,7 @@ impl Transports {
         if head.method != Method::HEAD {
             self.clients.sent(Transport::Tips, 1, item.body.len());
         }
-        edge.answer(head, SystemTime::now())
+        edge.answer(head, SystemTime::now(), None)
     }
 
     fn representation(&self, view: &View, item: &Item) -> Representation {
