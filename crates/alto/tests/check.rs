@@ -183,6 +183,8 @@ fn directories() {
         "d":{"uri":"/d","media-type":"application/alto-costmap+json","accepts":"application/alto-costmapfilter+json",
              "capabilities":{"cost-type-names":["r"],"cost-constraints":true,"testable-cost-type-names":["s"],"max-cost-types":-1}},
         "e":{"uri":5,"media-type":"application/alto-endpointprop+json","uses":["z"]},
+        "g":{"uri":"/g","media-type":"application/alto-networkmap+json","uses":["a"],"capabilities":{"expires":true}},
+        "h":{"uri":"/h","media-type":"application/alto-costmap+json","uses":["a"],"capabilities":{"cost-type-names":["r"],"expires":"soon"}},
         "f f":{"uri":"/f"}}"#;
     let document = format!(
         r#"{{"meta":{{"default-alto-network-map":"a","cost-types":{{"r":{{"cost-mode":"ordinal","cost-metric":"routingcost"}}}}}},"resources":{entries}}}"#
@@ -205,6 +207,7 @@ fn directories() {
             "error unknown-cost-type /resources/d/capabilities/testable-cost-type-names/0",
             "error wrong-accepts /resources/e/accepts",
             "error wrong-type /resources/e/uri",
+            "error wrong-type /resources/h/capabilities/expires",
             "warning no-pid-property /resources",
             "warning unknown-resource /resources/e/uses/0",
         ]

@@ -50,6 +50,11 @@ fn names<'n>(entry: &'n Member<'_>, capability_name: &str) -> impl Iterator<Item
     capability(entry, capability_name).map(Node::elements).unwrap_or_default().iter().filter_map(Node::text)
 }
 
+/// Whether it is a form of the map that it uses: the same, with its expiry.
+fn expires(entry: &Member<'_>) -> bool {
+    matches!(capability(entry, "expires").map(|node| &node.value), Some(Value::Bool(true)))
+}
+
 impl<'n, 'a> Directory<'n, 'a> {
     fn entry(&self, id: &str) -> Option<&'n Member<'a>> {
         self.entries.iter().find(|entry| entry.name == id)
@@ -160,6 +165,12 @@ impl<'n, 'a> Directory<'n, 'a> {
             let message = "is no number of cost types".into();
             findings.error(node, &at.name("max-cost-types"), "invalid-value", "RFC 8189 section 4.1.1", message);
         }
+        if let Some(node) = capability(entry, "expires")
+            && !matches!(node.value, Value::Bool(_))
+        {
+            let message = format!("is {} where true or false is wanted", node.kind());
+            findings.error(node, &at.name("expires"), "wrong-type", "draft-alto-caching-subscription section 7", message);
+        }
         self.check_properties(entry, &at, findings);
     }
 
@@ -200,7 +211,7 @@ impl<'n, 'a> Directory<'n, 'a> {
     fn check_whole(&self, data: &Node<'_>, pointer: &Pointer<'_>, findings: &mut Findings<'_>) {
         let delegates = self.of_type(media_type::DIRECTORY).next().is_some();
         let network_maps: Vec<&str> =
-            self.of_type(media_type::NETWORK_MAP).filter(|e| text(e, "accepts").is_empty()).map(|e| &*e.name).collect();
+            self.of_type(media_type::NETWORK_MAP).filter(|e| text(e, "accepts").is_empty() && !expires(e)).map(|e| &*e.name).collect();
         if network_maps.is_empty() && !delegates {
             findings.warning(data, pointer, "no-network-map", "RFC 7285 section 11.2.1", "a server must provide a network map".into());
         }

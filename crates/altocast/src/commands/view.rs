@@ -90,7 +90,9 @@ impl<W: Write> Page<'_, W> {
     pub fn catalog(&mut self, catalog: &Catalog) -> io::Result<()> {
         self.title(&catalog.root.to_string(), &[counted(catalog.offers.len(), "resource")], None)?;
         let default = catalog.directory.meta.default_network_map.as_ref();
-        let maps = catalog.offers.iter().filter(|offer| offer.service() == Service::NetworkMap).count();
+        // One that says until when it holds is a form of another.
+        let own = |offer: &&Offer| offer.service() == Service::NetworkMap && !offer.entry.capabilities.expires;
+        let maps = catalog.offers.iter().filter(own).count();
         let mut table = Table::new(&[("RESOURCE", Align::Left), ("SERVICE", Align::Left), ("OF", Align::Left)]);
         let mut offers: Vec<_> = catalog.offers.iter().collect();
         // Stable: by service, and as the directory has them within each.
@@ -283,6 +285,9 @@ fn what_of(offer: &Offer) -> Vec<String> {
     }
     if capabilities.max_cost_types > 1 {
         of.push("multi-cost".into());
+    }
+    if capabilities.expires {
+        of.push("with its expiry".into());
     }
     of
 }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing is published and nothing but questions is sent. Since a live server may commit between two answers, versions that
 //! disagree are asked for again before they count.
+mod expiring;
+
 use super::Finding;
 use crate::terminal::counted;
 use alto::{
@@ -87,6 +89,7 @@ pub(super) async fn check(client: &Client) -> Result<Report, Error> {
     for offer in &catalog.offers {
         service(client, &mut report, &catalog, offer, &maps).await?;
     }
+    expiring::check(client, &mut report, &catalog, &maps).await?;
     pid_properties(&mut report, &catalog);
     Ok(report)
 }
@@ -105,7 +108,7 @@ async fn gather_at_one_time(client: &Client, catalog: &Catalog, directories: &[U
         for uri in directories {
             bodies.extend(resource(client, &mut report, uri, media_type::DIRECTORY).await?);
         }
-        for offer in &catalog.offers {
+        for offer in catalog.offers.iter().filter(|offer| !expiring::announces(offer)) {
             match offer.service() {
                 Service::NetworkMap => bodies.extend(resource(client, &mut report, &offer.uri, media_type::NETWORK_MAP).await?),
                 Service::CostMap => bodies.extend(resource(client, &mut report, &offer.uri, media_type::COST_MAP).await?),
@@ -175,7 +178,8 @@ fn content_type(report: &mut Report, reply: &Reply, wanted: &str) {
 /// What the client library makes of each document: it is stricter than each document alone, since it knows the directory. The network maps.
 async fn as_a_client_reads(client: &Client, report: &mut Report, catalog: &Catalog) -> Result<BTreeMap<ResourceId, NetworkMap>, Error> {
     let mut maps = BTreeMap::new();
-    for offer in catalog.offers.iter().filter(|offer| matches!(offer.service(), Service::NetworkMap | Service::CostMap)) {
+    let read = |offer: &&Offer| matches!(offer.service(), Service::NetworkMap | Service::CostMap) && !expiring::announces(offer);
+    for offer in catalog.offers.iter().filter(read) {
         match client.resource(offer).await {
             Ok(answer) => {
                 if let Document::NetworkMap(map) = &*answer.value {
@@ -208,6 +212,8 @@ async fn service(
     let query = offer.cost_types.first().cloned().map(Query::one);
     let uri = &offer.uri;
     let answered = match (offer.service(), query) {
+        // Asked with its dates; here it is only refused what it must refuse.
+        (Service::FilteredNetworkMap, _) if expiring::announces(offer) => return refuses_broken_json(client, report, offer).await,
         (Service::FilteredNetworkMap, _) => {
             let filter = network_map::Filter { pids: asked.clone(), address_types: Vec::new() };
             client.filtered_network_map(Some(id), &filter).await.map(|answer| {
@@ -306,7 +312,9 @@ async fn refuses_broken_json(client: &Client, report: &mut Report, offer: &Offer
 
 /// RFC 7285 section 11.4.1.4: every network map's `pid` can be looked up.
 fn pid_properties(report: &mut Report, catalog: &Catalog) {
-    for offer in catalog.offers.iter().filter(|offer| offer.service() == Service::NetworkMap) {
+    // One that says until when it holds is a form of another.
+    let own = |offer: &&Offer| offer.service() == Service::NetworkMap && !expiring::announces(offer);
+    for offer in catalog.offers.iter().filter(own) {
         let property = PropertyName::pid_of(offer.id.clone());
         if catalog.endpoint_properties(&property).is_err() {
             let message = format!("no endpoint property service offers {property}");
