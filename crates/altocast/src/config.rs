@@ -13,8 +13,8 @@ pub mod show;
 pub use parse::Problem;
 use section::Section;
 use sections::{
-    AdminSection, DampingSection, DemoSection, GuardSection, HistorySection, LogSection, MapsSection, RuleSection, ServerSection,
-    SourceSection, StoreSection, SubscriptionsSection, UpdatesSection,
+    AdminSection, DampingSection, DemoSection, ExpirySection, GuardSection, HistorySection, LogSection, MapsSection, RuleSection,
+    ServerSection, SourceSection, StoreSection, SubscriptionsSection, UpdatesSection,
 };
 use std::{
     fmt,
@@ -54,6 +54,8 @@ pub struct Config {
     pub updates: UpdatesSection,
     /// `[subscriptions]`
     pub subscriptions: SubscriptionsSection,
+    /// `[[expiry]]`
+    pub expiry: Vec<ExpirySection>,
     /// `[[source]]`
     pub sources: Vec<SourceSection>,
     /// `[[rule]]`
@@ -148,6 +150,17 @@ impl Config {
             let meant = meant.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
             problem("rule.metric", format!("{:?} is not one of maps.metrics, so the rule would never act{meant}", metric.as_str()));
         }
+        if self.expiry.len() > maps::expiry::RULES_MAX {
+            let what = format!("there are {} tables, {} are the most; use patterns", self.expiry.len(), maps::expiry::RULES_MAX);
+            problem("expiry", what);
+        }
+        for (at, it) in self.expiry.iter().enumerate() {
+            if self.expiry[..at].iter().any(|other| (&other.resource, &other.pid) == (&it.resource, &it.pid)) {
+                let pid = it.pid.as_ref().map_or_else(String::new, |pid| format!(", pid {:?}", pid.as_str()));
+                let what = format!("two tables are for resource {:?}{pid}, and the first counts; remove one", it.resource.as_str());
+                problem("expiry", what);
+            }
+        }
         for (at, source) in self.sources.iter().enumerate() {
             if let Some(name) = &source.name
                 && self.sources[..at].iter().any(|other| other.name.as_ref() == Some(name))
@@ -201,6 +214,7 @@ mod tests {
                     "[[source]]" if key == "kind" => "files = [\"x\"]\n",
                     "[[source]]" if key == "files" => "kind = \"graphml\"\n",
                     "[[source]]" => "kind = \"graphml\"\nfiles = [\"x\"]\n",
+                    "[[expiry]]" if key != "seconds" => "seconds = 60\n",
                     "[[rule]]" if !["add", "multiply", "default"].contains(&key) => "add = 1\n",
                     _ => "",
                 };
@@ -247,6 +261,12 @@ mod tests {
                 "[[rule]]\nadd = 1\nforbid = true\n",
                 "a.toml:1: this [[rule]] has several of add, multiply, forbid and default; write a rule for each",
             ),
+            ("[[expiry]]\nresource = \"net\"\n", "a.toml:1: this [[expiry]] has no seconds; add for example seconds = 300"),
+            ("[[expiry]]\nseconds = 1\n", "a.toml:1: this [[expiry]] has 1 seconds; write 2 to 31536000 (a year)"),
+            ("[[expiry]]\nseconds = 31536001\n", "a.toml:1: this [[expiry]] has 31536001 seconds; write 2 to 31536000 (a year)"),
+            ("[[expiry]]\nseconds = \"5 min\"\n", "a.toml:2: expiry.seconds: expected a whole number, 0 or more, found \"5 min\""),
+            ("[[expiry]]\npids = \"x\"\nseconds = 5\n", "a.toml:2: unknown key \"pids\" in section [expiry]; did you mean \"pid\"?"),
+            ("[expiry]\nseconds = 5\n", "a.toml:1: expiry may occur several times; write [[expiry]] with double brackets"),
         ] {
             assert_eq!(problems(text), [want], "{text}");
         }
@@ -264,6 +284,10 @@ mod tests {
             (
                 "[[rule]]\nmetric = \"routing-cost\"\nadd = 1\n",
                 "rule.metric: \"routing-cost\" is not one of maps.metrics, so the rule would never act; did you mean \"routingcost\"?",
+            ),
+            (
+                "[[expiry]]\nseconds = 5\n[[expiry]]\nseconds = 6\npid = \"x\"\n[[expiry]]\nseconds = 7\npid = \"x\"\n",
+                "expiry: two tables are for resource \"*\", pid \"x\", and the first counts; remove one",
             ),
             ("[server]\nkey = \"k.pem\"\n", "server.key: it needs server.certificate, the file with the certificate chain"),
         ] {

@@ -1,13 +1,14 @@
 //! From the configuration to the plain options of each crate.
 use super::{
     Config,
-    sections::{RuleSection, SourceSection},
+    sections::{ExpirySection, RuleSection, SourceSection},
     setting::DemoNetwork,
 };
 use crate::demo;
 use maps::{
     compute::{MapsPolicy, Shape},
     damping::Damping,
+    expiry,
     partition::PartitionPolicy,
     policy::{Action, Rule},
 };
@@ -37,6 +38,7 @@ impl Config {
             http3: it.http3,
             public_url: it.public_url.clone(),
             credits: demo::credits(self.demo_network()).iter().map(|(text, url)| ((*text).to_owned(), (*url).to_owned())).collect(),
+            expiry: self.expiry_rules(),
             workers: it.workers,
             websocket_origins: updates.websocket_origins.clone(),
             contact_prefixes: subscriptions.contact_prefixes.clone(),
@@ -85,6 +87,13 @@ impl Config {
             network_map_id: it.network_map_id.clone(),
             ..MapsPolicy::default()
         }
+    }
+
+    /// What is promised of the validity of resources; the parser made sure that each says for how long.
+    fn expiry_rules(&self) -> Vec<expiry::Rule> {
+        let rule =
+            |it: &ExpirySection| Some(expiry::Rule { resource: it.resource.clone(), pid: it.pid.clone(), lifetime_seconds: it.seconds? });
+        self.expiry.iter().filter_map(rule).collect()
     }
 
     /// For the computed costs.

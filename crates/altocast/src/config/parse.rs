@@ -5,8 +5,9 @@ use super::{
     Config,
     nearest::nearest,
     section::{Key, Section},
-    sections::{RuleSection, SourceSection},
+    sections::{ExpirySection, RuleSection, SourceSection},
 };
+use maps::expiry::{LIFETIME_SECONDS_MAX, LIFETIME_SECONDS_MIN};
 use std::fmt;
 use toml::{
     Spanned, Value,
@@ -98,8 +99,9 @@ impl Reader<'_> {
                         $(stringify!($section) => self.one(&mut config.$section, value),)*
                         "source" => self.many(&mut config.sources, value),
                         "rule" => self.many(&mut config.rules, value),
+                        "expiry" => self.many(&mut config.expiry, value),
                         other => {
-                            let known = [$(stringify!($section),)* "source", "rule"];
+                            let known = [$(stringify!($section),)* "source", "rule", "expiry"];
                             let what = match nearest(other, known) {
                                 Some(near) => format!("unknown section {other:?}; did you mean {near:?}?"),
                                 None => match super::key_anywhere(other) {
@@ -230,6 +232,18 @@ impl Named for RuleSection {
             1 => Ok(()),
             0 => Err("this [[rule]] does nothing; give it one of add, multiply, forbid and default".into()),
             _ => Err("this [[rule]] has several of add, multiply, forbid and default; write a rule for each".into()),
+        }
+    }
+}
+
+impl Named for ExpirySection {
+    fn complete(&self) -> Result<(), String> {
+        match self.seconds {
+            None => Err("this [[expiry]] has no seconds; add for example seconds = 300".into()),
+            Some(seconds) if (LIFETIME_SECONDS_MIN..=LIFETIME_SECONDS_MAX).contains(&seconds) => Ok(()),
+            Some(seconds) => {
+                Err(format!("this [[expiry]] has {seconds} seconds; write {LIFETIME_SECONDS_MIN} to {LIFETIME_SECONDS_MAX} (a year)"))
+            }
         }
     }
 }

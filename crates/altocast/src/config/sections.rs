@@ -186,6 +186,18 @@ section! {
         give_up_seconds: Seconds = Seconds(server::Limits::default().notification_give_up),
     }
 
+    /// How long what is served holds: for clients that read the maps with their expiry, and for HTTP caches. An answer holds for half of the
+    /// time to all of it. Where a source says itself for how long it holds, the earlier counts. This table may occur any number of times:
+    /// of those without `pid` the first that fits a resource counts, for a PID the first of those with `pid`, which goes before.
+    "expiry" ExpirySection {
+        /// Resources it is for: an id or pattern.
+        resource: Glob = Glob::any(),
+        /// PIDs it is for, of the network maps among them: a name or pattern. Default: the resource as a whole.
+        pid: Option<Glob> = None => "\"mobile-*\"",
+        /// For how long, in whole seconds from 2 to a year.
+        seconds: Option<u64> = None => "300",
+    }
+
     /// A source of topology, prefixes or measurements. This table may occur any number of times.
     "source" SourceSection {
         /// Its name in the log, in status and in explanations. Default: its kind.
@@ -196,7 +208,8 @@ section! {
         files: Vec<PathBuf> = Vec::new() => "[\"ospf-router.json\", \"ospf-external.json\"]",
         /// Where two sources contradict each other the higher one is believed.
         precedence: i32 = 0,
-        /// Marked as overdue when nothing newer came for so long; its last good data stays in use.
+        /// Marked as overdue when nothing newer came for so long; its last good data stays in use. Until then what it says holds, unless it says
+        /// an earlier time itself (frr-ospf: until the age of 3600 s).
         max_age_seconds: Option<Seconds> = None => "900",
         /// Time between two looks whether a file changed.
         poll_seconds: Seconds = Seconds(Duration::from_secs(1)),

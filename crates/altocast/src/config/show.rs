@@ -2,7 +2,7 @@
 use super::{
     Config,
     section::Section,
-    sections::{RuleSection, SourceSection},
+    sections::{ExpirySection, RuleSection, SourceSection},
 };
 use std::fmt::Write;
 
@@ -24,6 +24,7 @@ pub fn show(config: &Config) -> String {
     super::with_sections!(sections);
     many(&mut out, &config.sources, &SourceSection::default());
     many(&mut out, &config.rules, &RuleSection::default());
+    many(&mut out, &config.expiry, &ExpirySection::default());
     out
 }
 
@@ -74,6 +75,7 @@ pub fn json(config: &Config) -> serde_json::Value {
     super::with_sections!(sections);
     all.insert("source".into(), config.sources.iter().map(section_json).collect());
     all.insert("rule".into(), config.rules.iter().map(section_json).collect());
+    all.insert("expiry".into(), config.expiry.iter().map(section_json).collect());
     serde_json::Value::Object(all)
 }
 

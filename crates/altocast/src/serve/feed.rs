@@ -67,6 +67,8 @@ pub enum News {
         label: String,
         /// Who says what.
         observations: Vec<(SourceIx, Observation)>,
+        /// When the next comes, if there is one: until then all of the replay's sources hold.
+        until: Option<SystemTime>,
         /// When.
         at: SystemTime,
     },
@@ -205,7 +207,9 @@ fn play(
         loop {
             let step = replay.step(at, start);
             let observations = step.observations.into_iter().map(|(source, seen)| (SourceIx(first + source as u16), seen)).collect();
-            say(News::Step { label: format!("demo {}/{steps} {}", at + 1, step.label), observations, at: SystemTime::now() });
+            let now = SystemTime::now();
+            let until = if steps > 1 { now.checked_add(interval) } else { None };
+            say(News::Step { label: format!("demo {}/{steps} {}", at + 1, step.label), observations, until, at: now });
             start = false;
             if steps == 1 {
                 // Nothing more to say, but the thread is the source's: it ends with it.

@@ -162,11 +162,12 @@ impl Pipeline {
                     }
                 }
             }
-            News::Step { label, observations, at } => {
+            News::Step { label, observations, until, at } => {
                 for (source, seen) in observations {
                     live.observe(source, seen, at);
                     self.report.observed(usize::from(source.0), at);
                 }
+                live.hold_replay(until);
                 // A step is whole: nothing to wait for.
                 self.compute(&label);
             }

@@ -103,11 +103,12 @@ impl Coming {
                     }
                 });
             }
-            News::Step { observations, at, .. } => {
+            News::Step { observations, until, at, .. } => {
                 for (source, seen) in observations {
                     self.heard[usize::from(source.0)] = Some(Ok(at));
                     self.set.observe(source, seen, at);
                 }
+                self.set.hold_replay(until);
             }
             News::Folder(scan) => {
                 self.folder_due = false;
@@ -170,6 +171,13 @@ impl Set {
             self.oddities[ix].clone_from(&seen.oddities);
         }
         self.fuser.observe(source, seen, at);
+    }
+
+    /// What a replay shows holds until its next step: the ages that its routers told once say nothing of it.
+    pub fn hold_replay(&mut self, until: Option<SystemTime>) {
+        for ix in self.plan.sources.len()..self.feeds.declared.len() {
+            self.fuser.set_valid_until(SourceIx(ix as u16), until);
+        }
     }
 
     /// Another policy for the same feeds: what to publish and what is new in it; on error everything is as before.
