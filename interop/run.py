@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 
-from suite import admin, autobahn, browser, curl, h2push, http3, nghttp, patches, proxies, sse, tips, tls, websocket, websocket_h2
+from suite import admin, autobahn, browser, caching, curl, h2push, http3, nghttp, patches, proxies, sse, tips, tls, websocket, websocket_h2
 from suite.report import Report
 from suite.server import Server
 from suite.walk import Walk
@@ -46,6 +46,7 @@ def main():
             browser.run(report, live, node_modules)
             autobahn.run(report, live, scratch, wstest, echo)
             proxies.run(report, live, scratch, program)
+            caching.run(report, scratch, program)
             patches.puts(report, live)
             with report.check("SIGTERM ends a server whose clients were many, with status 0"):
                 status = live.stop()

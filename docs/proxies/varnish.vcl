@@ -1,4 +1,5 @@
-# Varnish as a cache in front of TIPS: however many clients poll, each edge is asked for once.
+# Varnish as a cache in front of TIPS, where each edge is asked for once however many clients poll, and of the maps, as long as the server
+# says that they hold.
 vcl 4.1;
 
 backend default {
@@ -14,7 +15,7 @@ sub vcl_recv {
     if (req.http.Upgrade ~ "(?i)websocket" || req.method == "POST") {
         return (pipe);
     }
-    if (req.url !~ "^/tips/[^/]+/ug/") {
+    if (req.url !~ "^/tips/[^/]+/ug/" && req.url !~ "^/resources/") {
         return (pass);
     }
     unset req.http.Cookie;
@@ -35,5 +36,10 @@ sub vcl_backend_response {
         set beresp.grace = 0s;
         set beresp.keep = 0s;
         return (deliver);
+    }
+    if (bereq.url ~ "^/resources/") {
+        # Not a second longer than the server said. After that it is asked whether the map changed, for a 304 without a body.
+        set beresp.grace = 0s;
+        set beresp.keep = 1h;
     }
 }

@@ -36,11 +36,12 @@ class Directory:
         self.meta, self.entries = document["meta"], document["resources"]
         self.cost_types = self.meta.get("cost-types", {})
 
-    def of(self, media_type, accepts=None):
+    def of(self, media_type, accepts=None, expires=False):
+        """With `expires` those that say until when they hold, which a client that does not know of that leaves alone."""
         return {
             name: entry
             for name, entry in self.entries.items()
-            if entry["media-type"] == media_type and entry.get("accepts") == accepts
+            if entry["media-type"] == media_type and entry.get("accepts") == accepts and entry.get("capabilities", {}).get("expires", False) == expires
         }
 
     def uri(self, name):

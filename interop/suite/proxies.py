@@ -75,11 +75,19 @@ def nginx(scratch, name, text, port):
     return Proxy([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "start.log")], port, scratch, name)
 
 
+def varnish(scratch, name, port, backend):
+    folder = scratch / name
+    (scratch / f"{name}.vcl").write_text(documented("varnish.vcl", **{'"6671"': f'"{backend}"'}))
+    # The jail would change to users that cannot see the folder; there is nothing to hold here.
+    program = shutil.which("varnishd") or "/usr/sbin/varnishd"
+    return Proxy([program, "-F", "-j", "none", "-a", f"127.0.0.1:{port}", "-f", str(scratch / f"{name}.vcl"), "-n", str(folder), "-s", "malloc,64m"], port, scratch, name)
+
+
 class Counter:
-    """Passes connections on to the server and counts the requests in them by their request line."""
+    """Passes connections on to the server and counts the requests in them by their request line, and the answers by their status."""
 
     def __init__(self, port):
-        self.upstream, self.lines = port, {}
+        self.upstream, self.lines, self.statuses = port, {}, {}
         self.ready, self.loop = threading.Event(), asyncio.new_event_loop()
         threading.Thread(target=self._run, daemon=True).start()
         assert self.ready.wait(PATIENCE)
@@ -102,6 +110,8 @@ class Counter:
         async def back():
             with contextlib.suppress(OSError):
                 while data := await up_reader.read(65536):
+                    for status in re.findall(rb"(?:^|\n)HTTP/1\.[01] (\d{3}) ", data):
+                        self.statuses[int(status)] = self.statuses.get(int(status), 0) + 1
                     writer.write(data)
             writer.close()
 
@@ -159,10 +169,7 @@ def run(report, server, scratch, program):
                 text = documented("nginx-tips-cache.conf", **{"127.0.0.1:6671": f"127.0.0.1:{counter.port}", "127.0.0.1:8080": f"127.0.0.1:{port}", "/var/cache/nginx/altocast": scratch / "cache"})
                 proxy = nginx(scratch, "nginx-cache", text, port)
             else:
-                (scratch / "varnish.vcl").write_text(documented("varnish.vcl", **{'"6671"': f'"{counter.port}"'}))
-                # The jail would change to users that cannot see the folder; there is nothing to hold here.
-                command = [shutil.which("varnishd") or "/usr/sbin/varnishd", "-F", "-j", "none", "-a", f"127.0.0.1:{port}", "-f", str(scratch / "varnish.vcl"), "-n", str(scratch / "varnish"), "-s", "malloc,64m"]
-                proxy = Proxy(command, port, scratch, "varnish")
+                proxy = varnish(scratch, "varnish", port, counter.port)
             with proxy, httpx.Client(timeout=PATIENCE, headers={"accept-encoding": "identity"}) as client:
                 known = directory(f"http://127.0.0.1:{port}")
                 uri = service(known, alto.TIPS, alto.TIPS_PARAMS, COST)

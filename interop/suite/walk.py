@@ -1,5 +1,7 @@
 """A Python client (httpx, h2) that walks the whole directory: every answer is valid for its schema and agrees with every other."""
+import email.utils
 import itertools
+import json
 
 import httpx
 
@@ -55,6 +57,10 @@ class Walk:
         for name, entry in self.directory.of(alto.NETWORK_MAP, alto.NETWORK_MAP_FILTER).items():
             with self.check(f"{name}: answers are subsets with the full map's tag"):
                 self.filtered_network_map(name, entry)
+        for accepts in (None, alto.NETWORK_MAP_FILTER):
+            for name, entry in self.directory.of(alto.NETWORK_MAP, accepts, expires=True).items():
+                with self.check(f"{name}: the plain map but for its dates, in the future and in the form of RFC 9110 section 5.6.7"):
+                    self.expiring_map(entry)
         for name, entry in self.directory.of(alto.COST_MAP, alto.COST_MAP_FILTER).items():
             self.filtered_cost_map(name, entry)
         for name, entry in self.directory.of(alto.PROPERTIES, alto.PROPERTIES_PARAMS).items():
@@ -158,6 +164,30 @@ class Walk:
             for pid in pids:
                 want = {kind: group for kind, group in full[pid].items() if families is None or kind in families}
                 equal({kind: group for kind, group in got.get(pid, {}).items() if group}, {kind: group for kind, group in want.items() if group}, f"addresses of {pid} for {body}")
+
+    def expiring_map(self, entry):
+        [used] = entry["uses"]
+        tag, full, _ = self.network_maps[used]
+        some = sorted(full)[:: max(1, len(full) // 5)] if "accepts" in entry else sorted(full)
+        if "accepts" in entry:
+            answer = self.client.post(entry["uri"], json={"pids": some}, headers={"content-type": entry["accepts"]})
+        else:
+            answer = self.client.get(entry["uri"])
+        equal((answer.status_code, answer.headers["content-type"]), (200, alto.NETWORK_MAP), "status and content-type")
+        document = answer.json()
+        pids = document["network-map"]
+        dates = [pids.pop("expires")] if isinstance(pids.get("expires"), str) else []
+        whole = bool(dates)
+        for name, group in pids.items():
+            if isinstance(group.get("expires"), str):
+                dates.append(group.pop("expires"))
+            else:
+                assert whole, f"nothing is said of {name}"
+        equal(parse(json.dumps(document), alto.NETWORK_MAP), {"meta": {"vtag": tag}, "network-map": {name: full[name] for name in some}}, "the map without its dates")
+        for date in set(dates):
+            read = email.utils.parsedate_to_datetime(date)
+            equal(email.utils.format_datetime(read, usegmt=True), date, "date")
+            assert read > email.utils.parsedate_to_datetime(answer.headers["date"]), f"{date} is past"
 
     def numerical(self, offered):
         return [each for each in offered if (each["cost-metric"], each["cost-mode"]) in self.cost_maps and each["cost-mode"] == "numerical"]
