@@ -6,6 +6,7 @@
 use crate::{
     access::Promises,
     listen::Answer,
+    modified::Modified,
     representation::{Fresh, Representation, Varies},
 };
 use alto::{
@@ -35,6 +36,8 @@ pub(crate) struct Expiring {
     version: Arc<Version>,
     promises: Arc<Promises>,
     made: ArcSwapOption<Made>,
+    /// What another had made before this took its place.
+    before: Option<Modified>,
     making: tokio::sync::Mutex<()>,
 }
 
@@ -71,7 +74,9 @@ impl Expiring {
                 .map(|before| &before.expiring)
                 .find(|before| Arc::ptr_eq(&before.version, version) && Arc::ptr_eq(&before.promises, promises) && *before.terms == terms);
             let expiring = same.cloned().unwrap_or_else(|| {
+                let last = before.iter().map(|before| &before.expiring).find(|before| before.view.id == view.id);
                 Arc::new(Self {
+                    before: last.and_then(|last| last.modified()),
                     view: view.clone(),
                     terms: Arc::new(terms),
                     version: version.clone(),
@@ -116,6 +121,12 @@ impl Expiring {
         self.made.load_full().filter(|made| made.moment == moment)
     }
 
+    /// Of what was rendered last.
+    fn modified(&self) -> Option<Modified> {
+        let made = self.made.load_full();
+        made.and_then(|made| made.representation.modified().cloned()).or_else(|| self.before.clone())
+    }
+
     /// In a thread of its own, once for all who wait.
     async fn made_beside(self: &Arc<Self>, moment: Vec<u64>, now: SystemTime) -> Arc<Made> {
         let _making = self.making.lock().await;
@@ -131,7 +142,8 @@ impl Expiring {
         let map = self.terms.map(&self.view, now);
         let body = map.to_json();
         let tag = Tag::of_content(&[&body]);
-        let modified = self.terms.since(now).max(self.promises.since).max(self.version.at);
+        let at = self.terms.since(now).max(self.promises.since).max(self.version.at);
+        let modified = Modified::next(self.modified().as_ref(), at);
         let representation = Representation::new(media_type::NETWORK_MAP, Varies::Coding, tag.as_str(), modified, body.into());
         let fresh = self.terms.earliest(now).map(Fresh::until);
         let made = Arc::new(Made { moment, representation: Arc::new(representation), fresh });

@@ -1,8 +1,9 @@
 //! When what is served last changed: `Last-Modified`, and the conditions that name such a date (RFC 9110 sections 8.8.2, 13.1.3 and 13.1.4).
 //!
-//! Unit: whole seconds. A date is a weak validator, for there may be two versions within its second (section 8.8.2.2). So as long as that
-//! second lasts, the version is said to be of the second before and no date is taken for it: whoever has the date of the second itself has its
-//! last version. Invariant: a 304 for a date is never wrong, and no date is later than the `Date` it stands beside (section 8.8.2.1).
+//! Unit: whole seconds. A date is a weak validator, for there may be two versions within its second (section 8.8.2.2), and a version is seen a
+//! moment after its time. So each version has a later second than the one before it, and until that has passed it is said to be of the second
+//! before, and no date is taken for it. Invariants, in the life of one server: a 304 for a date is never wrong; no date is later than the `Date`
+//! it stands beside (section 8.8.2.1).
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, LAST_MODIFIED},
@@ -28,7 +29,20 @@ pub(crate) fn date(second: u64) -> HeaderValue {
 
 impl Modified {
     pub(crate) fn at(at: SystemTime) -> Self {
-        let second = second(at);
+        Self::new(second(at))
+    }
+
+    /// Of what came to be at `at`, after this.
+    pub(crate) fn then(&self, at: SystemTime) -> Self {
+        Self::new(second(at).max(self.second.saturating_add(1)))
+    }
+
+    /// Of what came to be at `at`, after that if there was something.
+    pub(crate) fn next(before: Option<&Self>, at: SystemTime) -> Self {
+        before.map_or_else(|| Self::at(at), |before| before.then(at))
+    }
+
+    fn new(second: u64) -> Self {
         Self { second, value: date(second) }
     }
 
@@ -97,7 +111,7 @@ mod tests {
     #[test]
     fn two_versions_in_one_second() {
         let first = Modified::at(UNIX_EPOCH + Duration::from_secs(AT));
-        let second = Modified::at(UNIX_EPOCH + Duration::from_secs(AT) + Duration::from_millis(1));
+        let second = first.then(UNIX_EPOCH + Duration::from_secs(AT) + Duration::from_millis(1));
         let said = |modified: &Modified, now: u64| {
             let mut headers = HeaderMap::new();
             modified.add(now, &mut headers);
@@ -105,12 +119,19 @@ mod tests {
         };
         let early = said(&first, AT);
         assert_eq!(early, "Sun, 06 Nov 1994 08:49:36 GMT");
-        for now in [AT, AT + 1] {
-            assert!(!second.is_known(now, &with(IF_MODIFIED_SINCE, &[&early])), "{now}");
+        // The second was composed within the second, and is seen when that is over: the first was given out with its date.
+        let late = said(&first, AT + 1);
+        assert_eq!(late, "Sun, 06 Nov 1994 08:49:37 GMT");
+        for now in [AT, AT + 1, AT + 2, AT + 9] {
+            for date in [&early, &late] {
+                assert!(!second.is_known(now, &with(IF_MODIFIED_SINCE, &[date])), "{now} {date}");
+                assert!(second.is_later(&with(IF_UNMODIFIED_SINCE, &[date])), "{now} {date}");
+            }
         }
-        let settled = said(&second, AT + 1);
-        assert_eq!(settled, "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert!(second.is_known(AT + 1, &with(IF_MODIFIED_SINCE, &[&settled])));
+        let settled = said(&second, AT + 2);
+        assert_eq!(settled, "Sun, 06 Nov 1994 08:49:38 GMT");
+        assert!(second.is_known(AT + 2, &with(IF_MODIFIED_SINCE, &[&settled])));
+        assert_eq!(first.then(UNIX_EPOCH + Duration::from_secs(AT + 60)).second, AT + 60);
         // The clock was set back: not later than the answer's own date.
         assert_eq!(said(&second, AT - 10), "Sun, 06 Nov 1994 08:49:26 GMT");
         assert!(!second.is_known(AT - 10, &with(IF_MODIFIED_SINCE, &[&settled])));

@@ -108,11 +108,11 @@ impl Form {
 }
 
 impl Representation {
-    /// A version of a resource.
-    pub(crate) fn of(version: Arc<Version>) -> Self {
+    /// A version of a resource, after what there was before.
+    pub(crate) fn of(version: Arc<Version>, before: Option<&Self>) -> Self {
         let (body, tag, media_type) = (version.body.clone(), version.tag.as_str().to_owned(), version.media_type);
-        let at = version.at;
-        Self { version: Some(version), ..Self::new(media_type, Varies::Coding, &tag, at, body) }
+        let modified = Modified::next(before.and_then(Self::modified), version.at);
+        Self { version: Some(version), ..Self::new(media_type, Varies::Coding, &tag, modified, body) }
     }
 
     /// A version of a resource under a URI that is its own.
@@ -127,8 +127,8 @@ impl Representation {
     }
 
     /// What may be another at any time, and last was when `modified` says.
-    pub(crate) fn new(media_type: &'static str, varies: Varies, tag: &str, modified: SystemTime, body: Bytes) -> Self {
-        Self { modified: Some(Modified::at(modified)), ..Self::kept(media_type, varies, Keeping::Asking, tag, body) }
+    pub(crate) fn new(media_type: &'static str, varies: Varies, tag: &str, modified: Modified, body: Bytes) -> Self {
+        Self { modified: Some(modified), ..Self::kept(media_type, varies, Keeping::Asking, tag, body) }
     }
 
     fn kept(media_type: &'static str, varies: Varies, keeping: Keeping, tag: &str, body: Bytes) -> Self {
@@ -153,6 +153,11 @@ impl Representation {
     /// Bytes of the identity form.
     pub(crate) fn len(&self) -> usize {
         self.identity.body.len()
+    }
+
+    /// When it came to be.
+    pub(crate) fn modified(&self) -> Option<&Modified> {
+        self.modified.as_ref()
     }
 
     pub(crate) fn version(&self) -> Option<&Arc<Version>> {
@@ -252,7 +257,8 @@ impl Representation {
     }
 
     fn headers(&self, coding: Option<Coding>, length: usize) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(12);
+        // With what is added to each answer: dates, `Alt-Svc`.
+        let mut headers = HeaderMap::with_capacity(16);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         headers.insert(CONTENT_LENGTH, length.into());
         headers.insert(ETAG, self.etags[coding.map_or(0, |coding| 1 + coding as usize)].clone());

@@ -161,11 +161,9 @@ impl Public {
             Err(refused) => return refused.into(),
         };
         let page = if head.uri.path() == "/" { directory::page_for(&head.headers) } else { Page::Json };
-        // What a page says comes from the maps and from what is configured.
-        let modified = view.snapshot.at.max(self.settings.since());
         let make = || match page {
-            Page::Json => directory::json(view, &base_url, modified),
-            Page::Html => page::html(view, &base_url, &self.settings.credits(), modified),
+            Page::Json => directory::json(view, &base_url),
+            Page::Html => page::html(view, &base_url, &self.settings.credits()),
         };
         view.page(page, &base_url, 2 * self.limits.directories_max, make).answer(head, SystemTime::now(), None)
     }

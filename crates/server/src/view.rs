@@ -5,6 +5,7 @@
 use crate::{
     access::{Promises, Settings},
     expiring::{Announced, Expiring, Freshness},
+    modified::Modified,
     representation::Representation,
 };
 use alto::{id::ResourceId, media_type};
@@ -14,6 +15,7 @@ use maps::guidance::{Resource, Service};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 /// One snapshot, ready.
@@ -22,6 +24,10 @@ pub(crate) struct View {
     /// Network maps that say until when they hold.
     pub(crate) expiring: Vec<Announced>,
     promises: Arc<Promises>,
+    /// When the maps or the configuration changed last.
+    changed: SystemTime,
+    /// The same for the pages, which say also what is known of validity.
+    pub(crate) modified: Modified,
     entries: HashMap<ResourceId, Kind>,
     /// Directories and pages, by what is in them and the URL they begin with.
     pages: Mutex<Pages>,
@@ -60,7 +66,7 @@ pub(crate) enum Page {
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, promises: Arc<Promises>, before: Option<&Self>) -> Self {
+    fn new(snapshot: Arc<Snapshot>, settings: &Settings, promises: Arc<Promises>, before: Option<&Self>) -> Self {
         let expiring = Expiring::all(&snapshot, &promises, before.map_or(&[], |before| &before.expiring));
         let freshness = |version: &Version, service: &Service| match service {
             Service::Get(Resource::Network(view)) => {
@@ -75,7 +81,8 @@ impl View {
                     let version = snapshot.versions.get(id)?;
                     let form = match before.and_then(|before| before.entries.get(id)) {
                         Some(Kind::Ready { form, .. }) if form.version().is_some_and(|kept| Arc::ptr_eq(kept, version)) => form.clone(),
-                        _ => Arc::new(Representation::of(version.clone())),
+                        Some(Kind::Ready { form, .. }) => Arc::new(Representation::of(version.clone(), Some(form))),
+                        _ => Arc::new(Representation::of(version.clone(), None)),
                     };
                     Kind::Ready { form, freshness: freshness(version, service) }
                 }
@@ -96,7 +103,16 @@ impl View {
             };
             entries.insert(post.clone(), query);
         }
-        Self { snapshot, expiring, promises, entries, pages: Mutex::default() }
+        let changed = snapshot.at.max(settings.since());
+        let modified = match before {
+            Some(before) if before.changed == changed && before.is_announced_alike(&expiring) => before.modified.clone(),
+            before => Modified::next(before.map(|before| &before.modified), changed),
+        };
+        Self { snapshot, expiring, promises, changed, modified, entries, pages: Mutex::default() }
+    }
+
+    fn is_announced_alike(&self, expiring: &[Announced]) -> bool {
+        self.expiring.iter().map(|announced| &announced.get).eq(expiring.iter().map(|announced| &announced.get))
     }
 
     pub(crate) fn entry(&self, id: &str) -> Option<(&ResourceId, &Kind)> {
@@ -142,7 +158,7 @@ pub(crate) struct Views {
 
 impl Views {
     pub(crate) fn new(publisher: Arc<Publisher>, settings: Arc<Settings>) -> Self {
-        let view = View::new(publisher.current(), settings.promises(), None);
+        let view = View::new(publisher.current(), &settings, settings.promises(), None);
         Self { publisher, settings, current: ArcSwap::from_pointee(view), making: Mutex::new(()) }
     }
 
@@ -157,7 +173,7 @@ impl Views {
         if self.is_present(&before) {
             return before;
         }
-        let view = Arc::new(View::new(self.publisher.current(), self.settings.promises(), Some(&before)));
+        let view = Arc::new(View::new(self.publisher.current(), &self.settings, self.settings.promises(), Some(&before)));
         self.current.store(view.clone());
         view
     }

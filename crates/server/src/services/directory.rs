@@ -17,7 +17,7 @@ use alto::{
     media_type,
 };
 use http::{HeaderMap, header::HOST, request::Parts, uri::Authority};
-use std::{collections::BTreeMap, net::Ipv6Addr, time::SystemTime};
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
 /// Bytes of a host name, RFC 1035 section 2.3.4, and a port.
 const AUTHORITY_BYTES_MAX: usize = 255 + 6;
@@ -72,10 +72,10 @@ pub(super) fn page_for(headers: &HeaderMap) -> Page {
 }
 
 /// At `/` there is a page besides, and both paths share what is made: a cache may not give one for the other (RFC 9110 section 12.5.5).
-pub(super) fn json(view: &View, base_url: &str, modified: SystemTime) -> Representation {
+pub(super) fn json(view: &View, base_url: &str) -> Representation {
     let body = directory(view, base_url).to_json();
     let tag = Tag::of_content(&[&body]);
-    Representation::new(DIRECTORY, Varies::CodingAndType, tag.as_str(), modified, body.into())
+    Representation::new(DIRECTORY, Varies::CodingAndType, tag.as_str(), view.modified.clone(), body.into())
 }
 
 /// The resources and the services that keep clients up to date.

@@ -14,7 +14,6 @@ use maps::guidance::{CostView, NetworkView, Resource, Service};
 use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr},
-    time::SystemTime,
 };
 
 /// A picture of more rows and columns is too wide to look at, and 64 × 64 are 100 kB already.
@@ -38,7 +37,7 @@ pre{background:#8882;padding:.8rem;overflow:auto}.wide{overflow-x:auto}footer{ma
 .a{background:#e601}.b{background:#e602}.c{background:#e603}.d{background:#e604}.e{background:#e605}.f{background:#e607}.g{background:#e608}.h{background:#e60a}
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}a{color:#8bf}}";
 
-pub(super) fn html(view: &View, base_url: &str, credits: &[(String, String)], modified: SystemTime) -> Representation {
+pub(super) fn html(view: &View, base_url: &str, credits: &[(String, String)]) -> Representation {
     let guidance = &view.snapshot.guidance;
     let base = escape(base_url);
     let mut body = format!(
@@ -80,7 +79,7 @@ pub(super) fn html(view: &View, base_url: &str, credits: &[(String, String)], mo
     }
     body.push_str("</html>\n");
     let tag = Tag::of_content(&[body.as_bytes()]);
-    Representation::new(HTML, Varies::CodingAndType, tag.as_str(), modified, body.into_bytes().into())
+    Representation::new(HTML, Varies::CodingAndType, tag.as_str(), view.modified.clone(), body.into_bytes().into())
 }
 
 /// The costs to show of a network, and between whom there are any: nobody when there are too many to look.
