@@ -10,7 +10,10 @@ use program::{
 };
 use std::{
     fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -183,6 +186,33 @@ fn what_a_link_state_database_says() {
     });
 }
 
+/// After a restart what was computed stands in for itself; until the sources are read again nobody says for how long.
+#[test]
+fn nothing_is_known_of_what_was_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let names = ["ospf-database-router.json.gz", "ospf-database-external.json.gz"];
+    let bring = || names.iter().all(|name| fs::copy(lab(name), dir.path().join(name)).is_ok());
+    assert!(bring());
+    let config = dir.path().join("altocast.toml");
+    let text = format!("[maps]\npartition-by = \"router\"\n[[source]]\nkind = \"frr-ospf\"\npoll-seconds = 0.05\nfiles = {names:?}\n");
+    fs::write(&config, text).unwrap();
+    let args = ["--config", config.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+    let mut server = Server::start(&args);
+    let version = server.get("/resources/network-map");
+    assert!(freshness(&version).is_some());
+    server.kill();
+    names.iter().for_each(|name| fs::remove_file(dir.path().join(name)).unwrap());
+    let server = Server::start(&args);
+    let restored = server.get("/resources/network-map");
+    assert_eq!((restored.etag(), restored.header("cache-control"), restored.header("expires")), (version.etag(), Some("no-cache"), None));
+    assert_eq!(server.get("/resources/network-map-expiring").status, 404);
+    assert!(bring());
+    let known = wait_for("the sources", || Some(server.get("/resources/network-map-expiring")).filter(|reply| reply.status == 200));
+    assert!(freshness(&known).is_some());
+    assert_eq!(server.get("/resources/network-map").etag(), version.etag());
+}
+
 /// The demo knows when its next step comes; one that has no next step knows nothing.
 #[test]
 fn the_demo_holds_until_its_next_step() {
@@ -203,4 +233,71 @@ fn the_demo_holds_until_its_next_step() {
     let server = Server::start(&["--demo", "azure"]);
     assert_eq!(server.get("/resources/network-map-expiring").status, 404);
     assert_eq!(server.get("/resources/network-map").header("cache-control"), Some("no-cache"));
+}
+
+/// A server that says the same to everybody: by path the fields and the body.
+fn parrot(said: Vec<(&'static str, String, String)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = BufReader::new(stream);
+            let (mut request, mut length, mut line) = (String::new(), 0, String::new());
+            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
+                let lower = line.to_ascii_lowercase();
+                length = lower.strip_prefix("content-length:").map_or(length, |value| value.trim().parse().unwrap());
+                if request.is_empty() {
+                    request = line.clone();
+                }
+                line.clear();
+            }
+            let _ = stream.read_exact(&mut vec![0; length]);
+            let mut words = request.split(' ');
+            let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let known = said.iter().find(|(of, ..)| *of == path);
+            let (status, fields, body) = known.map_or(("404 Not Found", "", ""), |(_, fields, body)| ("200 OK", fields, body));
+            let date = Expires::at(SystemTime::now());
+            let head = format!("HTTP/1.1 {status}\r\ndate: {date}\r\nconnection: close\r\n{fields}content-length: {}\r\n\r\n", body.len());
+            let body = if method == "HEAD" { "" } else { body };
+            let _ = stream.get_mut().write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    format!("http://{address}")
+}
+
+/// `altocast check` of a server that announces what it does not do.
+#[test]
+fn dates_of_a_server_are_checked() {
+    let later = |seconds: u64| Expires::from_unix(now() + seconds).to_string();
+    let map = |pids: &str| format!(r#"{{"meta":{{"vtag":{{"resource-id":"net","tag":"t"}}}},"network-map":{{{pids}}}}}"#);
+    let plain = r#""a":{"ipv4":["0.0.0.0/0"]},"b":{"ipv4":["192.0.2.0/24"]}"#;
+    for (pids, control, want) in [
+        (format!(r#""expires":"{}",{plain}"#, later(600)), "max-age=590", None),
+        (format!(r#""expires":"soon",{plain}"#), "no-cache", Some("expiry")),
+        (format!(r#""expires":"{}",{plain}"#, later(600)), "public, max-age=900", Some("freshness")),
+        (
+            format!(r#""a":{{"expires":"{}","ipv4":["0.0.0.0/0"]}},"b":{{"ipv4":["198.51.100.0/24"]}}"#, later(600)),
+            "no-cache",
+            Some("other-content"),
+        ),
+        (plain.to_owned(), "no-cache", Some("no-expiry")),
+        (format!(r#""expires":"Wed, 14 Sep 2011 16:00:00 GMT",{plain}"#), "max-age=0", Some("expired")),
+    ] {
+        let media = |media: &str| format!("content-type: application/alto-{media}+json\r\netag: \"1\"\r\n");
+        let directory = r#"{"meta":{"default-alto-network-map":"net"},"resources":{
+            "net":{"uri":"/net","media-type":"application/alto-networkmap+json"},
+            "net-expiring":{"uri":"/dates","media-type":"application/alto-networkmap+json","uses":["net"],"capabilities":{"expires":true}}}}"#;
+        let url = parrot(vec![
+            ("/", media("directory"), directory.to_owned()),
+            ("/net", media("networkmap"), map(plain)),
+            ("/dates", format!("{}cache-control: {control}\r\n", media("networkmap")), map(&pids)),
+        ]);
+        let checked = run(&["check", &url, "--json"]);
+        let findings: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap_or_else(|error| panic!("{error}: {checked:?}"));
+        let rules = ["expiry", "freshness", "other-content", "no-expiry", "expired"];
+        let found: Vec<_> =
+            findings["problems"].as_array().unwrap_or_else(|| panic!("{findings}")).iter().filter_map(|it| it["rule"].as_str()).collect();
+        let found: Vec<_> = found.into_iter().filter(|rule| rules.contains(rule)).collect();
+        assert_eq!(found, want.into_iter().collect::<Vec<_>>(), "{pids} {control}: {findings}");
+    }
 }

@@ -99,7 +99,7 @@ fn one(report: &mut Report, offer: &Offer, reply: &Reply, map: &ExpiringNetworkM
     // RFC 9111 section 4.2.1: a cache may keep it no longer than its earliest date says.
     if let (Service::NetworkMap, Ok(date), Some(earliest)) = (offer.service(), date, map.earliest()) {
         let seconds = max_age(reply.header(header::CACHE_CONTROL));
-        if seconds.is_some_and(|seconds| date.unix().saturating_add(seconds) > earliest.unix().saturating_add(1)) {
+        if seconds.is_some_and(|seconds| seconds > 0 && date.unix().saturating_add(seconds) > earliest.unix().saturating_add(1)) {
             let message = format!("caches may keep it for {} s, and it says {earliest}", seconds.unwrap_or_default());
             report.add(Severity::Error, &offer.uri, "freshness", "RFC 9111 section 4.2.1", message);
         }
