@@ -1,80 +1,158 @@
-//! Bodies kept for revalidation (RFC 9110 section 13.1.2, RFC 9111 section 4.3): a resource that did not change costs one 304.
+//! Answers kept to be used again (RFC 9111): while they are fresh without a request, after that for the price of a 304.
 //!
-//! Invariant: the bodies kept are at most `bytes_max` together; the least recently used go first.
-use bytes::Bytes;
-use http::HeaderValue;
-use std::{any::Any, collections::HashMap, sync::Arc};
+//! [`Validity`] says how long, `memory` has them with what they were parsed into, `folder` shares them with other processes.
+//! Invariant: what is found here is only offered; whether it is fresh is asked of its validity at the moment of its use.
+mod folder;
+mod memory;
+mod validity;
 
-/// One kept answer.
-#[derive(Debug, Clone)]
-pub(crate) struct Kept {
-    pub etag: HeaderValue,
-    pub media_type: String,
-    pub body: Bytes,
-    /// What the body was parsed into, so that a 304 costs no parsing either.
-    pub parsed: Arc<dyn Any + Send + Sync>,
+pub(crate) use validity::Validity;
+
+use crate::{options::Options, uri::Uri};
+use bytes::Bytes;
+use folder::Folder;
+use memory::{Anything, Memory};
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+/// What was asked. Two servers never share one: the URI is absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// As it was asked, before redirects.
+    pub uri: Box<str>,
+    /// The one wanted.
+    pub media_type: &'static str,
+    /// The body of a request in its canonical form; empty for GET.
+    pub request: Bytes,
 }
 
-/// Kept answers by URI and expected media type.
-#[derive(Debug, Default)]
+/// One kept answer.
+#[derive(Debug)]
+pub(crate) struct Kept<T: ?Sized> {
+    /// Where it came from, after redirects.
+    pub uri: Uri,
+    pub validity: Validity,
+    pub body: Bytes,
+    /// What the body says.
+    pub value: Arc<T>,
+}
+
+/// A refresh that is under way; whoever has the lock does it. `true`: the last one failed, so those who waited need not wait for each other.
+pub(crate) type Flight = Arc<tokio::sync::Mutex<bool>>;
+
+/// Kept answers.
+#[derive(Debug)]
 pub(crate) struct Cache {
-    entries: HashMap<(String, String), (u64, Kept)>,
-    bytes: usize,
-    uses: u64,
+    bytes_max: usize,
+    folder: Option<Arc<Folder>>,
+    memory: Mutex<Memory>,
+    flights: Mutex<HashMap<Key, Weak<tokio::sync::Mutex<bool>>>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Key {
+    /// A GET.
+    pub fn get(uri: &Uri, media_type: &'static str) -> Self {
+        Self { uri: uri.to_string().into(), media_type, request: Bytes::new() }
+    }
 }
 
 impl Cache {
-    pub fn get(&mut self, uri: &str, media_type: &str) -> Option<Kept> {
-        self.uses += 1;
-        let (used, kept) = self.entries.get_mut(&(uri.to_owned(), media_type.to_owned()))?;
-        *used = self.uses;
-        Some(kept.clone())
+    pub fn new(options: &Options) -> Self {
+        let limits = &options.limits;
+        let folder = options.cache_folder.as_ref().map(|path| {
+            Arc::new(Folder {
+                path: path.clone(),
+                bytes_max: limits.cache_folder_bytes_max,
+                files_max: limits.cache_folder_files_max,
+                body_bytes_max: limits.body_bytes_max,
+                clock: options.clock.clone(),
+            })
+        });
+        Self { bytes_max: limits.cache_bytes_max, folder, memory: Mutex::default(), flights: Mutex::default() }
     }
 
-    pub fn put(&mut self, uri: &str, kept: Kept, bytes_max: usize) {
-        self.uses += 1;
-        self.bytes += kept.body.len();
-        let key = (uri.to_owned(), kept.media_type.clone());
-        if let Some((_, old)) = self.entries.insert(key, (self.uses, kept)) {
-            self.bytes -= old.body.len();
+    /// The kept answer, whether it is fresh or not. The folder is asked where what is in memory is not `enough`: another process may
+    /// have a newer one there. `read` is asked for what is not in memory in this type.
+    pub async fn find<T: Any + Send + Sync>(
+        &self,
+        key: &Key,
+        enough: impl Fn(&Kept<T>) -> bool,
+        read: impl Fn(&Bytes) -> Option<T>,
+    ) -> Option<Kept<T>> {
+        let kept = self.in_memory(key, &read);
+        let Some(folder) = &self.folder else { return kept };
+        if kept.as_ref().is_some_and(enough) {
+            return kept;
         }
-        while self.bytes > bytes_max {
-            let Some(oldest) = self.entries.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone()) else { return };
-            if let Some((_, gone)) = self.entries.remove(&oldest) {
-                self.bytes -= gone.body.len();
-            }
+        let (folder, asked) = (folder.clone(), key.clone());
+        let loaded = tokio::task::spawn_blocking(move || folder.load(&asked)).await.ok().flatten();
+        let newer = |received| kept.as_ref().is_none_or(|kept| kept.validity.received.steady < received);
+        let Some(loaded) = loaded.filter(|loaded| newer(loaded.validity.received.steady)) else { return kept };
+        let Some(value) = read(&loaded.body) else { return kept };
+        let loaded = Kept { uri: loaded.uri, validity: loaded.validity, body: loaded.body, value: Arc::new(value) };
+        self.put_in_memory(key.clone(), &loaded);
+        Some(loaded)
+    }
+
+    fn in_memory<T: Any + Send + Sync>(&self, key: &Key, read: impl Fn(&Bytes) -> Option<T>) -> Option<Kept<T>> {
+        let Kept { uri, validity, body, value } = locked(&self.memory).get(key)?;
+        let value = value.downcast::<T>().ok().or_else(|| read(&body).map(Arc::new))?;
+        Some(Kept { uri, validity, body, value })
+    }
+
+    fn put_in_memory<T: Any + Send + Sync>(&self, key: Key, kept: &Kept<T>) {
+        let value: Arc<Anything> = kept.value.clone();
+        let kept = Kept { uri: kept.uri.clone(), validity: kept.validity.clone(), body: kept.body.clone(), value };
+        locked(&self.memory).put(key, kept, self.bytes_max);
+    }
+
+    /// Keeps an answer in the place of the one before, or forgets that where this one is not to be kept.
+    pub async fn put<T: Any + Send + Sync>(&self, key: Key, kept: &Kept<T>) {
+        let keep = kept.validity.is_worth_keeping();
+        if keep {
+            self.put_in_memory(key.clone(), kept);
+        } else {
+            locked(&self.memory).remove(&key);
+        }
+        let (from, validity, body) = (kept.uri.clone(), kept.validity.clone(), kept.body.clone());
+        // A folder that cannot be written keeps nothing; the answer is as good.
+        self.in_folder(move |folder| drop(if keep { folder.store(&key, &from, &validity, &body) } else { folder.remove(&key) })).await;
+    }
+
+    /// Keeps what a 304 said of an answer.
+    pub async fn confirm<T: Any + Send + Sync>(&self, key: Key, kept: &Kept<T>) {
+        if kept.validity.promises() || !kept.validity.is_worth_keeping() {
+            return self.put(key, kept).await;
+        }
+        self.put_in_memory(key.clone(), kept);
+        // There is nothing new to be read there: only that it was used.
+        self.in_folder(move |folder| folder.touch(&key)).await;
+    }
+
+    /// Waits, for a command may end right after its answer; what happens to it changes nothing.
+    async fn in_folder(&self, act: impl FnOnce(&Folder) + Send + 'static) {
+        if let Some(folder) = self.folder.clone() {
+            let _ = tokio::task::spawn_blocking(move || act(&folder)).await;
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kept(bytes: usize) -> Kept {
-        Kept { etag: HeaderValue::from_static("\"t\""), media_type: "m".into(), body: vec![0; bytes].into(), parsed: Arc::new(()) }
-    }
-
-    #[test]
-    fn bound_holds_and_the_least_used_goes() {
-        let mut cache = Cache::default();
-        cache.put("a", kept(40), 100);
-        cache.put("b", kept(40), 100);
-        assert!(cache.get("a", "m").is_some());
-        cache.put("c", kept(40), 100);
-        assert!(cache.get("b", "m").is_none(), "b was used least recently");
-        assert!(cache.get("a", "m").is_some());
-        assert!(cache.get("c", "m").is_some());
-        cache.put("d", kept(101), 100);
-        assert!(cache.get("d", "m").is_none(), "larger than the whole cache");
-        assert_eq!(cache.bytes, 0);
-    }
-
-    #[test]
-    fn replacing_frees_the_old_body() {
-        let mut cache = Cache::default();
-        cache.put("a", kept(40), 100);
-        cache.put("a", kept(50), 100);
-        assert_eq!(cache.bytes, 50);
+    /// The refresh of an answer that all share who want it at once.
+    pub fn flight(&self, key: &Key) -> Flight {
+        let mut flights = locked(&self.flights);
+        if let Some(flight) = flights.get(key).and_then(Weak::upgrade) {
+            return flight;
+        }
+        // One entry for each refresh under way: what is left of the others goes here.
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        let flight = Flight::default();
+        flights.insert(key.clone(), Arc::downgrade(&flight));
+        flight
     }
 }

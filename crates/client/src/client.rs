@@ -1,8 +1,12 @@
 //! Questions to an ALTO server (RFC 7285 sections 8.3 and 11).
 //!
 //! Every answer is parsed strictly, and checked to be the answer to what was asked: its media type, its cost type, its network map.
+mod cached;
+
+pub(crate) use cached::Demand;
+
 use crate::{
-    cache::{Cache, Kept},
+    cache::Cache,
     catalog::{Catalog, Offer, Service, offers_of},
     error::Error,
     http::{Ask, Reply, Transport},
@@ -25,6 +29,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 /// A client of one server. Cheap to share by reference; every method may run many times at once.
@@ -33,7 +38,7 @@ pub struct Client {
     server: Uri,
     options: Arc<Options>,
     transport: Transport,
-    cache: Mutex<Cache>,
+    cache: Cache,
     catalog: Mutex<Option<Arc<Catalog>>>,
 }
 
@@ -50,6 +55,26 @@ pub struct Answer<T> {
     pub value: Arc<T>,
     /// Whether the server said that the body kept from before is still right (304).
     pub revalidated: bool,
+    /// Until when it may be relied on.
+    pub freshness: Freshness,
+}
+
+/// Until when an answer may be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The server said that it is right until then, by the clock here; the same question is answered without a request till then.
+    Fresh {
+        /// When it expires.
+        until: SystemTime,
+    },
+    /// The server gave or confirmed it for this very question and promised nothing for later.
+    Confirmed,
+    /// It expired then. Either the server itself has nothing newer, or it cannot be reached and
+    /// [`Options::stale_if_unreachable`] allows this.
+    Stale {
+        /// When it expired.
+        since: SystemTime,
+    },
 }
 
 type Parse<T> = fn(&[u8], &alto::Limits) -> Result<T, ErrorBody>;
@@ -62,7 +87,7 @@ impl Client {
             return Err(Error::Url { text: options.server, why: "HTTP/3 is spoken at https:// only" });
         }
         let options = Arc::new(options);
-        Ok(Self { server, transport: Transport::new(options.clone()), options, cache: Mutex::default(), catalog: Mutex::default() })
+        Ok(Self { server, transport: Transport::new(options.clone()), cache: Cache::new(&options), options, catalog: Mutex::default() })
     }
 
     /// A client in a simulation.
@@ -171,18 +196,31 @@ impl Client {
 
     /// A network map: the one of this id, or the default one.
     pub async fn network_map(&self, id: Option<&ResourceId>) -> Result<Answer<NetworkMap>, Error> {
+        self.network_map_for(Demand::Fresh, id).await
+    }
+
+    pub(crate) async fn network_map_for(&self, demand: Demand, id: Option<&ResourceId>) -> Result<Answer<NetworkMap>, Error> {
         let catalog = self.catalog().await?;
         let offer = catalog.network_map(id)?;
-        let answer = self.get_as(&offer.uri, media_type::NETWORK_MAP, NetworkMap::from_json_within).await?;
+        let answer = self.get_for(demand, &offer.uri, media_type::NETWORK_MAP, NetworkMap::from_json_within).await?;
         check_network_map(&answer.uri, &offer.id, &answer.value)?;
         Ok(answer)
     }
 
     /// The cost map of a cost type over a network map (the default one without an id).
     pub async fn cost_map(&self, cost_type: &CostType, network_map: Option<&ResourceId>) -> Result<Answer<CostMap>, Error> {
+        self.cost_map_for(Demand::Fresh, cost_type, network_map).await
+    }
+
+    pub(crate) async fn cost_map_for(
+        &self,
+        demand: Demand,
+        cost_type: &CostType,
+        network_map: Option<&ResourceId>,
+    ) -> Result<Answer<CostMap>, Error> {
         let catalog = self.catalog().await?;
         let offer = catalog.cost_map(cost_type, &catalog.network_map(network_map)?.id)?;
-        let answer = self.get_as(&offer.uri, media_type::COST_MAP, CostMap::from_json_within).await?;
+        let answer = self.get_for(demand, &offer.uri, media_type::COST_MAP, CostMap::from_json_within).await?;
         check_cost_map(&answer.uri, offer, &offer.cost_types, &answer.value)?;
         Ok(answer)
     }
@@ -267,29 +305,6 @@ impl Client {
         &self.options
     }
 
-    async fn get_as<T: Send + Sync + 'static>(&self, uri: &Uri, wanted: &'static str, parse: Parse<T>) -> Result<Answer<T>, Error> {
-        // One URI may be parsed as a document and as a map: what is kept is of one type.
-        let key = format!("{uri} {}", std::any::type_name::<T>());
-        let kept = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key, wanted);
-        let mut headers = accept(wanted);
-        if let Some(kept) = &kept {
-            headers.insert(header::IF_NONE_MATCH, kept.etag.clone());
-        }
-        let reply = self.transport.exchange(Ask { method: Method::GET, uri: uri.clone(), headers, body: Bytes::new() }).await?;
-        if reply.status == StatusCode::NOT_MODIFIED {
-            let Some(kept) = kept else { return Err(Error::bad(uri, "304 Not Modified to a request without If-None-Match")) };
-            let value = kept.parsed.downcast::<T>().map_err(|_| Error::bad(uri, "the body kept is of another type"))?;
-            let etag = kept.etag.to_str().ok().map(str::to_owned);
-            return Ok(Answer { uri: reply.uri, etag, body: kept.body, value, revalidated: true });
-        }
-        let value = Arc::new(self.read(&Method::GET, &reply, wanted, parse)?);
-        if let Some(etag) = reply.headers.get(header::ETAG) {
-            let kept = Kept { etag: etag.clone(), media_type: wanted.to_owned(), body: reply.body.clone(), parsed: value.clone() };
-            self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(&key, kept, self.options.limits.cache_bytes_max);
-        }
-        Ok(answer(reply, value))
-    }
-
     async fn post_as<T>(
         &self,
         uri: &Uri,
@@ -307,11 +322,9 @@ impl Client {
 
     fn read<T>(&self, method: &Method, reply: &Reply, wanted: &str, parse: Parse<T>) -> Result<T, Error> {
         let uri = &reply.uri;
-        if let Some(refusal) = refusal(reply, &self.options.limits.documents)? {
-            return Err(refusal);
-        }
-        if reply.status != StatusCode::OK {
-            return Err(Error::Status { method: method.clone(), uri: uri.to_string(), status: reply.status, body: reply.excerpt() });
+        // An error body is a refusal whatever the status beside it.
+        if reply.status != StatusCode::OK || reply.media_type() == media_type::ERROR {
+            return Err(self.refused(method, reply)?);
         }
         let got = reply.media_type();
         if got != wanted {
@@ -337,7 +350,7 @@ pub(crate) fn refusal(reply: &Reply, limits: &alto::Limits) -> Result<Option<Err
 
 fn answer<T>(reply: Reply, value: Arc<T>) -> Answer<T> {
     let etag = Some(reply.header(header::ETAG).to_owned()).filter(|etag| !etag.is_empty());
-    Answer { uri: reply.uri, etag, body: reply.body, value, revalidated: false }
+    Answer { uri: reply.uri, etag, body: reply.body, value, revalidated: false, freshness: Freshness::Confirmed }
 }
 
 /// RFC 7285 section 8.3.1: the type wanted, and errors.

@@ -119,6 +119,11 @@ impl Error {
         Self::bad(uri, Words(error).to_string())
     }
 
+    /// Whether the server may be as it was and only cannot be asked. A certificate that is not trusted is no such thing.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. })
+    }
+
     /// Whether nobody listens at the address: the one failure a newcomer meets first.
     pub fn is_refused_connection(&self) -> bool {
         matches!(self, Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)

@@ -1,7 +1,7 @@
-//! An ALTO client (RFC 7285): finds resources through the directory, asks them, keeps what can be revalidated, ranks endpoints.
+//! An ALTO client (RFC 7285): finds resources through the directory, asks them, keeps what may be used again, ranks endpoints.
 //!
 //! A map of the crate: [`Client`] asks; [`Catalog`] is what the directories offer and chooses; `rank` answers which endpoint is nearest;
-//! [`Replica`] keeps copies current over `transports`; [`Admin`] speaks to an altocast server's admin listener. Below them: `cache` (revalidation), `http` (connections), `tls`, `uri`.
+//! [`Replica`] keeps copies current over `transports`; [`Admin`] speaks to an altocast server's admin listener. Below them: `cache` (RFC 9111), `http` (connections), `tls`, `uri`.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), client::Error> {
@@ -18,6 +18,7 @@ mod cache;
 mod catalog;
 #[allow(clippy::module_inception)]
 mod client;
+mod clock;
 mod error;
 mod explanation;
 mod http;
@@ -33,7 +34,8 @@ mod uri;
 
 pub use admin::{Admin, Confirmation, Patch, Published};
 pub use catalog::{Catalog, Offer, Service};
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, Freshness};
+pub use clock::Clock;
 pub use error::{Error, Words};
 pub use explanation::{AppliedRule, Explanation, Leg, LinkPart, Provenance};
 pub use http::{Ask, Reply};

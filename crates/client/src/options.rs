@@ -1,4 +1,5 @@
 //! What a client may be told, and the bounds it keeps.
+use crate::clock::Clock;
 use std::{path::PathBuf, time::Duration};
 
 /// How to reach a server. `Options::new(url)` is right for most.
@@ -16,6 +17,13 @@ pub struct Options {
     pub silence_timeout: Duration,
     /// Bearer token, sent with every request of [`crate::Admin`] and with none of [`crate::Client`].
     pub token: Option<String>,
+    /// A folder of answers that outlive the client and that other processes use too, made when it is missing, for its owner alone. `None`: memory only.
+    pub cache_folder: Option<PathBuf>,
+    /// For how long after it expired an answer may stand in for a server that cannot be reached; it then says that it is stale
+    /// ([`crate::Freshness::Stale`]). `None`: never, an expired answer is an error then. A server may forbid it (RFC 9111 section 4.2.4).
+    pub stale_if_unreachable: Option<Duration>,
+    /// What time it is, for what expires.
+    pub clock: Clock,
     /// Bounds.
     pub limits: Limits,
 }
@@ -30,6 +38,9 @@ impl Options {
             connect_timeout: Duration::from_secs(5),
             silence_timeout: Duration::from_secs(30),
             token: None,
+            cache_folder: None,
+            stale_if_unreachable: None,
+            clock: Clock::system(),
             limits: Limits::default(),
         }
     }
@@ -54,8 +65,12 @@ pub enum Protocol {
 pub struct Limits {
     /// One decoded body. 256 MiB, as [`alto::Limits`]: nothing larger could be read, and a bound to what a gzip bomb can take.
     pub body_bytes_max: usize,
-    /// All bodies kept for revalidation together. 256 MiB: some 25 cost maps of 1,000 PIDs.
+    /// All bodies kept in memory to be used again together. 256 MiB: some 25 cost maps of 1,000 PIDs.
     pub cache_bytes_max: usize,
+    /// All files in `cache_folder` together. 1 GiB: the maps of several servers of 1,000 PIDs, on a disk that has room for it.
+    pub cache_folder_bytes_max: u64,
+    /// Files in `cache_folder`. 4,096: who adds one looks at all of them.
+    pub cache_folder_files_max: usize,
     /// Directories followed from the root one. 32: real delegations are one a subdomain (RFC 7285 section 9.2.4).
     pub directories_max: usize,
     /// Directories below directories. 4: enough for any sane delegation, and ends a cycle of ever new URIs.
@@ -109,6 +124,8 @@ impl Default for Limits {
         Self {
             body_bytes_max: 256 << 20,
             cache_bytes_max: 256 << 20,
+            cache_folder_bytes_max: 1 << 30,
+            cache_folder_files_max: 4096,
             directories_max: 32,
             directory_depth_max: 4,
             redirects_max: 5,

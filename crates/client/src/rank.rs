@@ -1,7 +1,11 @@
 //! Which of these endpoints is nearest? (RFC 7285 section 11.5, or by the maps where a server has no endpoint cost service.)
 //!
 //! Invariant: every destination asked for is in the ranking once, in `ranked` when the server gave a cost and in `unranked` when not.
-use crate::{catalog::Service, client::Client, error::Error};
+use crate::{
+    catalog::Service,
+    client::{Client, Demand},
+    error::Error,
+};
 use alto::{
     cost::{self, CostType, Metric, Mode, Query},
     endpoint::{Address, Prefix},
@@ -92,11 +96,12 @@ impl Client {
         let catalog = self.catalog().await?;
         let network = catalog.network_map(None)?.id.clone();
         let cost_map_id = catalog.cost_map(&cost_type, &network)?.id.clone();
-        // A commit between the two answers leaves them at different versions: then ask once more.
+        // A commit between the two answers leaves them at different versions, also when both are still fresh here: then ask once more.
         let mut attempts = 0;
         let (map, costs) = loop {
-            let map = self.network_map(Some(&network)).await?;
-            let costs = self.cost_map(&cost_type, Some(&network)).await?;
+            let demand = if attempts == 0 { Demand::Fresh } else { Demand::Confirmed };
+            let map = self.network_map_for(demand, Some(&network)).await?;
+            let costs = self.cost_map_for(demand, &cost_type, Some(&network)).await?;
             if costs.value.dependent_vtags.first() == map.value.vtag.as_ref() {
                 break (map.value, costs.value);
             }

@@ -1,0 +1,284 @@
+//! Answers kept in a folder that several processes share.
+//!
+//! One file for each answer, named by a digest of what was asked. Its first line has the version of this form and a digest of the rest, its second
+//! line says what was asked and what the answer said of its use, then comes the body. Files are written beside and renamed, so a reader finds one whole or
+//! none and needs no lock; the digest tells what a crash left. A file that is anything else than the answer sought is no answer, never an error.
+//! Invariant: while every process agrees on the bounds the folder is within them, files that are being written included: who adds one holds
+//! the lock of the folder. The least recently used go first; when a file was used its modification time says.
+use super::{Key, Validity};
+use crate::{
+    clock::{Boot, Clock, Moment},
+    uri::Uri,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+/// Of the form of a file; one of another form is no answer.
+const FORM: &str = "altocast-cache 1";
+/// What answers end in, and what is being written begins with.
+const SUFFIX: &str = ".answer";
+const UNFINISHED: &str = ".new-";
+const LOCK: &str = "lock";
+/// The lines before a body: a URI, a request and seven fields. 1 MiB is more than a server lets a request have.
+const HEAD_BYTES_MAX: u64 = 1 << 20;
+/// How far the clocks of two threads may lie apart before one counts as set back.
+const CLOCK_SLACK: Duration = Duration::from_secs(2);
+/// How long to wait for the lock: an answer that is not kept costs a request, one that waits costs its caller.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+/// A folder of answers. Every method blocks.
+#[derive(Debug, Clone)]
+pub(crate) struct Folder {
+    pub path: PathBuf,
+    pub bytes_max: u64,
+    pub files_max: usize,
+    pub body_bytes_max: usize,
+    pub clock: Clock,
+}
+
+/// An answer as it was in its file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Loaded {
+    pub uri: Uri,
+    pub validity: Validity,
+    pub body: Bytes,
+}
+
+/// The second line. Times are milliseconds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    uri: String,
+    media_type: String,
+    request: String,
+    /// After redirects.
+    from: String,
+    fields: Vec<(String, String)>,
+    received_unix: u64,
+    delay: u64,
+    distrusted: bool,
+    /// Which start of the machine it was and how long ago: time passes by that even when the wall clock is set.
+    boot: Option<(String, u64)>,
+}
+
+impl Folder {
+    /// The answer to what was asked, if it is here and undamaged. It counts as used.
+    pub fn load(&self, key: &Key) -> Option<Loaded> {
+        let (now, boot) = (self.clock.now(), self.clock.boot());
+        let mut file = File::open(self.file_of(key)).ok()?;
+        let metadata = file.metadata().ok()?;
+        if metadata.len() > self.body_bytes_max as u64 + HEAD_BYTES_MAX {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(metadata.len() as usize);
+        // It may be replaced, but not grow: whoever wrote it renamed it when it was whole.
+        (&mut file).take(metadata.len()).read_to_end(&mut bytes).ok()?;
+        let used = metadata.modified().unwrap_or(now.wall);
+        let loaded = read(key, bytes.into(), now, boot.as_ref(), used)?;
+        if now.wall > used {
+            // Whoever may not change it may read it all the same.
+            let _ = file.set_modified(now.wall);
+        }
+        Some(loaded)
+    }
+
+    /// Keeps an answer in the place of the one before. Errors: of the file system; then it is not kept.
+    pub fn store(&self, key: &Key, from: &Uri, validity: &Validity, body: &[u8]) -> io::Result<()> {
+        let bytes = written(key, from, validity, body, self.clock.now(), self.clock.boot());
+        if bytes.len() as u64 > self.bytes_max || self.files_max == 0 {
+            return self.remove(key);
+        }
+        make_folder(&self.path)?;
+        let Some(_lock) = self.lock()? else { return Ok(()) };
+        let name = self.file_of(key);
+        self.make_room(&name, bytes.len() as u64)?;
+        // Gone again when anything fails below; readable by its owner alone.
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
+        file.write_all(&bytes)?;
+        file.as_file().set_modified(self.clock.now().wall)?;
+        file.persist(&name).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Forgets an answer.
+    pub fn remove(&self, key: &Key) -> io::Result<()> {
+        match fs::remove_file(self.file_of(key)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Marks an answer as used.
+    pub fn touch(&self, key: &Key) {
+        if let Ok(file) = File::open(self.file_of(key)) {
+            let _ = file.set_modified(self.clock.now().wall);
+        }
+    }
+
+    fn file_of(&self, key: &Key) -> PathBuf {
+        let mut digest = Sha256::new();
+        for part in [key.uri.as_bytes(), key.media_type.as_bytes(), &key.request] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        self.path.join(format!("{}{SUFFIX}", hex(&digest.finalize())))
+    }
+
+    /// Held by whoever changes what is in the folder; the system frees it with the process. `None` when others have it all the time.
+    fn lock(&self) -> io::Result<Option<File>> {
+        let file = private(File::options().create(true).truncate(false).write(true)).open(self.path.join(LOCK))?;
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deletes until another file of so many bytes fits in the place of `replaced`.
+    fn make_room(&self, replaced: &Path, bytes: u64) -> io::Result<()> {
+        let now = self.clock.now().wall;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(UNFINISHED) {
+                // Who writes holds the lock, and here it is held: whoever began this one died.
+                let _ = fs::remove_file(entry.path());
+                continue;
+            }
+            if !name.ends_with(SUFFIX) || entry.path() == replaced {
+                continue;
+            }
+            let Ok(metadata) = entry.metadata() else { continue };
+            let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            // In the future: the clock was set back, and nobody trusts it any more.
+            let from_future = used > now + CLOCK_SLACK;
+            files.push((!from_future, used, metadata.len(), entry.path()));
+        }
+        files.sort();
+        let (mut left, mut total) = (files.len(), files.iter().map(|(_, _, len, _)| len).sum::<u64>());
+        for (_, _, len, path) in files {
+            if left < self.files_max && total.saturating_add(bytes) <= self.bytes_max {
+                break;
+            }
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => (left, total) = (left - 1, total - len),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file of an answer.
+fn written(key: &Key, from: &Uri, validity: &Validity, body: &[u8], now: Moment, boot: Option<Boot>) -> Vec<u8> {
+    let ago = now.since(validity.received);
+    let head = Head {
+        uri: key.uri.to_string(),
+        media_type: key.media_type.to_owned(),
+        request: String::from_utf8_lossy(&key.request).into_owned(),
+        from: from.to_string(),
+        fields: validity
+            .fields
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+            .collect(),
+        received_unix: millis(validity.received.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()),
+        // Rounded up: what is kept is never younger than it is.
+        delay: millis(validity.delay) + 1,
+        // What cannot be written cannot be believed either.
+        distrusted: validity.distrusted || validity.fields.values().any(|value| value.to_str().is_err()),
+        boot: boot.and_then(|boot| Some((boot.id, millis(boot.passed.checked_sub(ago)?)))),
+    };
+    let mut rest = serde_json::to_vec(&head).expect("texts and numbers");
+    rest.push(b'\n');
+    rest.extend_from_slice(body);
+    let mut file = format!("{FORM} {}\n", hex(&Sha256::digest(&rest))).into_bytes();
+    file.extend_from_slice(&rest);
+    file
+}
+
+/// What a file says, if it is whole and the answer to what was asked. `used`: when it was used last.
+fn read(key: &Key, file: Bytes, now: Moment, boot: Option<&Boot>, used: SystemTime) -> Option<Loaded> {
+    let first = file.iter().position(|byte| *byte == b'\n')?;
+    let digest = std::str::from_utf8(&file[..first]).ok()?.strip_prefix(FORM)?.strip_prefix(' ')?;
+    let rest = file.slice(first + 1..);
+    if hex(&Sha256::digest(&rest)) != digest {
+        return None;
+    }
+    let second = rest.iter().position(|byte| *byte == b'\n')?;
+    let head: Head = serde_json::from_slice(&rest[..second]).ok()?;
+    if *head.uri != *key.uri || head.media_type != key.media_type || head.request.as_bytes() != &key.request[..] {
+        return None;
+    }
+    let mut fields = HeaderMap::new();
+    for (name, value) in &head.fields {
+        fields.append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+    }
+    let wall = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(head.received_unix))?;
+    let (received, known) = place(wall, &head.boot, now, boot, used);
+    let mut validity = Validity::kept(fields, received, Duration::from_millis(head.delay));
+    // An entity tag of a client of another name may be another one's.
+    let varies = validity
+        .fields
+        .get_all(header::VARY)
+        .iter()
+        .any(|value| value.as_bytes().to_ascii_lowercase().windows(10).any(|it| it == b"user-agent"));
+    validity.distrusted = head.distrusted || !known || varies;
+    Some(Loaded { uri: Uri::parse(&head.from).ok()?, validity, body: rest.slice(second + 1..) })
+}
+
+/// Where something that came when the wall clock showed `wall` lies on the clocks of this process, and whether that is known: it is not when the wall clock
+/// shows less than it once did.
+fn place(wall: SystemTime, then: &Option<(String, u64)>, now: Moment, boot: Option<&Boot>, used: SystemTime) -> (Moment, bool) {
+    let by_wall = now.wall.duration_since(wall).unwrap_or_default();
+    let mut known = now.wall + CLOCK_SLACK >= wall.max(used);
+    let mut passed = by_wall;
+    if let (Some((id, then)), Some(boot)) = (then, boot)
+        && *id == boot.id
+    {
+        match boot.passed.checked_sub(Duration::from_millis(*then)) {
+            Some(by_boot) => passed = by_boot.max(by_wall),
+            None => known = false,
+        }
+    }
+    (Moment { wall, steady: now.steady.saturating_sub(passed) }, known)
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+fn private(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

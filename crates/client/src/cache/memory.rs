@@ -1,0 +1,94 @@
+//! Answers kept in memory.
+//!
+//! Invariant: the bodies kept are at most `bytes_max` together; the least recently used go first.
+use super::{Kept, Key};
+use std::{any::Any, collections::HashMap, sync::Arc};
+
+/// What an answer was parsed into, so that using it again costs no parsing either.
+pub(super) type Anything = dyn Any + Send + Sync;
+
+/// Kept answers by what was asked.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    entries: HashMap<Key, (u64, Kept<Anything>)>,
+    bytes: usize,
+    uses: u64,
+}
+
+impl Memory {
+    pub fn get(&mut self, key: &Key) -> Option<Kept<Anything>> {
+        self.uses += 1;
+        let (used, kept) = self.entries.get_mut(key)?;
+        *used = self.uses;
+        Some(kept.clone())
+    }
+
+    pub fn put(&mut self, key: Key, kept: Kept<Anything>, bytes_max: usize) {
+        self.remove(&key);
+        // Nothing else goes for what would not stay either.
+        if kept.body.len() > bytes_max {
+            return;
+        }
+        self.uses += 1;
+        self.bytes += kept.body.len();
+        self.entries.insert(key, (self.uses, kept));
+        while self.bytes > bytes_max {
+            let Some(oldest) = self.entries.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone()) else { return };
+            self.remove(&oldest);
+        }
+    }
+
+    pub fn remove(&mut self, key: &Key) {
+        if let Some((_, gone)) = self.entries.remove(key) {
+            self.bytes -= gone.body.len();
+        }
+    }
+}
+
+impl Clone for Kept<Anything> {
+    fn clone(&self) -> Self {
+        Self { uri: self.uri.clone(), validity: self.validity.clone(), body: self.body.clone(), value: Arc::clone(&self.value) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cache::Validity, clock::Clock, uri::Uri};
+    use http::HeaderMap;
+
+    fn kept(bytes: usize) -> Kept<Anything> {
+        let now = Clock::system().now();
+        let uri = Uri::parse("http://alto.test").unwrap();
+        Kept { uri, validity: Validity::of(&HeaderMap::new(), now, now), body: vec![0; bytes].into(), value: Arc::new(()) }
+    }
+
+    fn key(name: &str) -> Key {
+        Key { uri: name.into(), media_type: "m", request: Default::default() }
+    }
+
+    #[test]
+    fn bound_holds_and_the_least_used_goes() {
+        let mut memory = Memory::default();
+        memory.put(key("a"), kept(40), 100);
+        memory.put(key("b"), kept(40), 100);
+        assert!(memory.get(&key("a")).is_some());
+        memory.put(key("c"), kept(40), 100);
+        assert!(memory.get(&key("b")).is_none(), "b was used least recently");
+        assert!(memory.get(&key("a")).is_some());
+        assert!(memory.get(&key("c")).is_some());
+        memory.put(key("d"), kept(101), 100);
+        assert!(memory.get(&key("d")).is_none(), "larger than the whole cache");
+        assert_eq!(memory.bytes, 80, "and the others stay");
+    }
+
+    #[test]
+    fn replacing_and_removing_free_the_old_body() {
+        let mut memory = Memory::default();
+        memory.put(key("a"), kept(40), 100);
+        memory.put(key("a"), kept(50), 100);
+        assert_eq!(memory.bytes, 50);
+        memory.remove(&key("a"));
+        assert_eq!(memory.bytes, 0);
+    }
+}
