@@ -1,11 +1,14 @@
 //! Answers kept to be used again (RFC 9111): while they are fresh without a request, after that for the price of a 304.
 //!
 //! [`Validity`] says how long, `memory` has them with what they were parsed into, `folder` shares them with other processes.
+//! [`TimedMap`] is a network map that says itself until when it is valid.
 //! Invariant: what is found here is only offered; whether it is fresh is asked of its validity at the moment of its use.
 mod folder;
 mod memory;
+mod timed;
 mod validity;
 
+pub(crate) use timed::{Changed, Step, TimedMap};
 pub(crate) use validity::Validity;
 
 use crate::{options::Options, uri::Uri};
@@ -36,6 +39,8 @@ pub(crate) struct Kept<T: ?Sized> {
     pub uri: Uri,
     pub validity: Validity,
     pub body: Bytes,
+    /// Bytes of text that `value` has beside the body.
+    pub beside: usize,
     /// What the body says.
     pub value: Arc<T>,
 }
@@ -79,12 +84,13 @@ impl Cache {
     }
 
     /// The kept answer, whether it is fresh or not. The folder is asked where what is in memory is not `enough`: another process may
-    /// have a newer one there. `read` is asked for what is not in memory in this type.
+    /// have a newer one there. `read` is asked for what is not in memory in this type, and for
+    /// the bytes that has beside the body.
     pub async fn find<T: Any + Send + Sync>(
         &self,
         key: &Key,
         enough: impl Fn(&Kept<T>) -> bool,
-        read: impl Fn(&Bytes) -> Option<T>,
+        read: impl Fn(&Bytes) -> Option<(T, usize)>,
     ) -> Option<Kept<T>> {
         let kept = self.in_memory(key, &read);
         let Some(folder) = &self.folder else { return kept };
@@ -95,27 +101,26 @@ impl Cache {
         let loaded = tokio::task::spawn_blocking(move || folder.load(&asked)).await.ok().flatten();
         let newer = |received| kept.as_ref().is_none_or(|kept| kept.validity.received.steady < received);
         let Some(loaded) = loaded.filter(|loaded| newer(loaded.validity.received.steady)) else { return kept };
-        let Some(value) = read(&loaded.body) else { return kept };
-        let loaded = Kept { uri: loaded.uri, validity: loaded.validity, body: loaded.body, value: Arc::new(value) };
+        let Some((value, beside)) = read(&loaded.body) else { return kept };
+        let loaded = Kept { uri: loaded.uri, validity: loaded.validity, body: loaded.body, beside, value: Arc::new(value) };
         self.put_in_memory(key.clone(), &loaded);
         Some(loaded)
     }
 
-    fn in_memory<T: Any + Send + Sync>(&self, key: &Key, read: impl Fn(&Bytes) -> Option<T>) -> Option<Kept<T>> {
-        let Kept { uri, validity, body, value } = locked(&self.memory).get(key)?;
-        let value = value.downcast::<T>().ok().or_else(|| read(&body).map(Arc::new))?;
-        Some(Kept { uri, validity, body, value })
+    fn in_memory<T: Any + Send + Sync>(&self, key: &Key, read: impl Fn(&Bytes) -> Option<(T, usize)>) -> Option<Kept<T>> {
+        let Kept { uri, validity, body, beside, value } = locked(&self.memory).get(key)?;
+        let value = value.downcast::<T>().ok().or_else(|| read(&body).map(|(value, _)| Arc::new(value)))?;
+        Some(Kept { uri, validity, body, beside, value })
     }
 
     fn put_in_memory<T: Any + Send + Sync>(&self, key: Key, kept: &Kept<T>) {
         let value: Arc<Anything> = kept.value.clone();
-        let kept = Kept { uri: kept.uri.clone(), validity: kept.validity.clone(), body: kept.body.clone(), value };
+        let kept = Kept { uri: kept.uri.clone(), validity: kept.validity.clone(), body: kept.body.clone(), beside: kept.beside, value };
         locked(&self.memory).put(key, kept, self.bytes_max);
     }
 
-    /// Keeps an answer in the place of the one before, or forgets that where this one is not to be kept.
-    pub async fn put<T: Any + Send + Sync>(&self, key: Key, kept: &Kept<T>) {
-        let keep = kept.validity.is_worth_keeping();
+    /// Keeps an answer in the place of the one before, or only forgets that.
+    pub async fn put<T: Any + Send + Sync>(&self, key: Key, kept: &Kept<T>, keep: bool) {
         if keep {
             self.put_in_memory(key.clone(), kept);
         } else {
@@ -128,8 +133,9 @@ impl Cache {
 
     /// Keeps what a 304 said of an answer.
     pub async fn confirm<T: Any + Send + Sync>(&self, key: Key, kept: &Kept<T>) {
-        if kept.validity.promises() || !kept.validity.is_worth_keeping() {
-            return self.put(key, kept).await;
+        let keep = kept.validity.is_worth_keeping();
+        if kept.validity.promises() || !keep {
+            return self.put(key, kept, keep).await;
         }
         self.put_in_memory(key.clone(), kept);
         // There is nothing new to be read there: only that it was used.

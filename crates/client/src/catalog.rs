@@ -142,9 +142,11 @@ impl Catalog {
     /// The network map of this id, or the default one (RFC 7285 section 9.2.2), or the only one.
     pub fn network_map(&self, id: Option<&ResourceId>) -> Result<&Offer, Error> {
         let maps = || self.offers.iter().filter(|offer| offer.service() == Service::NetworkMap);
+        // One that says when it expires stands beside one that does not: they are one map.
+        let plain = || maps().filter(|offer| !offer.entry.capabilities.expires);
         let chosen = match id.or(self.directory.meta.default_network_map.as_ref()) {
             Some(id) => maps().find(|offer| offer.id == *id),
-            None => maps().next().filter(|_| maps().count() == 1),
+            None => plain().next().filter(|_| plain().count() == 1).or_else(|| maps().next().filter(|_| maps().count() == 1)),
         };
         chosen.ok_or_else(|| Error::NotOffered {
             what: match id {
@@ -162,7 +164,22 @@ impl Catalog {
 
     /// The filter service of a network map.
     pub fn filtered_network_map(&self, network_map: &ResourceId) -> Result<&Offer, Error> {
-        self.over(Service::FilteredNetworkMap, &[], network_map, |_| true)
+        self.over(Service::FilteredNetworkMap, &[], network_map, |offer| !offer.entry.capabilities.expires)
+    }
+
+    /// The resource that gives a network map with its expiry (draft-alto-caching-subscription section 7), if there is one.
+    pub fn expiring_network_map(&self, network_map: &ResourceId) -> Option<&Offer> {
+        let of_it = |offer: &&Offer| offer.id == *network_map || offer.depends_on(network_map);
+        self.expiring(Service::NetworkMap).find(of_it)
+    }
+
+    /// The filter service of a network map whose answers say when they expire, if there is one.
+    pub fn expiring_filtered_network_map(&self, network_map: &ResourceId) -> Option<&Offer> {
+        self.expiring(Service::FilteredNetworkMap).find(|offer| offer.depends_on(network_map))
+    }
+
+    fn expiring(&self, service: Service) -> impl Iterator<Item = &Offer> {
+        self.offers.iter().filter(move |offer| offer.entry.capabilities.expires && offer.service() == service)
     }
 
     /// A filter service for cost types over one network map; `constrained` when the request has constraints.

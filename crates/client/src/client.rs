@@ -2,6 +2,7 @@
 //!
 //! Every answer is parsed strictly, and checked to be the answer to what was asked: its media type, its cost type, its network map.
 mod cached;
+mod timed;
 
 pub(crate) use cached::Demand;
 
@@ -20,6 +21,7 @@ use alto::{
     directory::Directory,
     endpoint_cost::{self, EndpointCosts},
     endpoint_property::{self, EndpointProperties},
+    expiry::ExpiringNetworkMap,
     id::ResourceId,
     media_type,
     network_map::{self, NetworkMap},
@@ -49,7 +51,7 @@ pub struct Answer<T> {
     pub uri: Uri,
     /// Entity tag, quotes included, when the server gave one.
     pub etag: Option<String>,
-    /// The text.
+    /// The text as the server sent it; of a network map that says when it expires, the map without that.
     pub body: Bytes,
     /// What the text says.
     pub value: Arc<T>,
@@ -181,12 +183,17 @@ impl Client {
             }
         };
         let parse: Parse<Document> = match wanted {
+            // What says when it expires is none that a reader of RFC 7285 can read.
+            media_type::NETWORK_MAP if offer.entry.capabilities.expires => {
+                |body, limits| Ok(Document::NetworkMap(ExpiringNetworkMap::from_json_within(body, limits)?.map))
+            }
             media_type::NETWORK_MAP => |body, limits| Document::parse_within(body, Some(media_type::NETWORK_MAP), limits),
             media_type::COST_MAP => |body, limits| Document::parse_within(body, Some(media_type::COST_MAP), limits),
             _ => |body, limits| Document::parse_within(body, Some(media_type::DIRECTORY), limits),
         };
         let answer = self.get_as(&offer.uri, wanted, parse).await?;
         match &*answer.value {
+            Document::NetworkMap(map) if offer.entry.capabilities.expires => timed::check(&answer.uri, offer, map)?,
             Document::NetworkMap(map) => check_network_map(&answer.uri, &offer.id, map)?,
             Document::CostMap(map) => check_cost_map(&answer.uri, offer, &offer.cost_types, map)?,
             _ => {}
@@ -195,6 +202,9 @@ impl Client {
     }
 
     /// A network map: the one of this id, or the default one.
+    ///
+    /// Where the server says until when the map is valid, as a whole or by PID (draft-alto-caching-subscription section 7), what did not
+    /// expire is not asked for: nothing while all of it is valid, only some PIDs when only they expired.
     pub async fn network_map(&self, id: Option<&ResourceId>) -> Result<Answer<NetworkMap>, Error> {
         self.network_map_for(Demand::Fresh, id).await
     }
@@ -202,6 +212,9 @@ impl Client {
     pub(crate) async fn network_map_for(&self, demand: Demand, id: Option<&ResourceId>) -> Result<Answer<NetworkMap>, Error> {
         let catalog = self.catalog().await?;
         let offer = catalog.network_map(id)?;
+        if let Some(expiring) = catalog.expiring_network_map(&offer.id) {
+            return self.timed_map(demand, &catalog, &offer.id, expiring).await;
+        }
         let answer = self.get_for(demand, &offer.uri, media_type::NETWORK_MAP, NetworkMap::from_json_within).await?;
         check_network_map(&answer.uri, &offer.id, &answer.value)?;
         Ok(answer)
@@ -225,7 +238,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Some PIDs of a network map.
+    /// Some PIDs of a network map, under the same rule as [`Client::network_map`].
     pub async fn filtered_network_map(
         &self,
         network_map: Option<&ResourceId>,
@@ -233,6 +246,9 @@ impl Client {
     ) -> Result<Answer<NetworkMap>, Error> {
         let catalog = self.catalog().await?;
         let network_map = &catalog.network_map(network_map)?.id;
+        if let Some(expiring) = catalog.expiring_filtered_network_map(network_map) {
+            return self.timed_part(network_map, expiring, filter).await;
+        }
         let offer = catalog.filtered_network_map(network_map)?;
         let answer = self
             .post_as(&offer.uri, media_type::NETWORK_MAP_FILTER, filter.to_json(), media_type::NETWORK_MAP, NetworkMap::from_json_within)

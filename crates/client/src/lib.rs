@@ -13,6 +13,28 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! What was asked once is not asked again while the server said that it is right, and an answer says until when that is. What expired is
+//! asked for again: by its tag, or of a network map with an expiry for each PID only the PIDs that expired. With a folder all this outlives the
+//! client, and several processes share it:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), client::Error> {
+//! use client::{Client, Freshness, Options};
+//! use std::time::Duration;
+//! let mut options = Options::new("http://127.0.0.1:6671");
+//! options.cache_folder = Some("/var/cache/my-program/alto".into());
+//! // Without this an answer that expired is an error when the server cannot be reached.
+//! options.stale_if_unreachable = Some(Duration::from_secs(3600));
+//! let map = Client::new(options)?.network_map(None).await?;
+//! match map.freshness {
+//!     Freshness::Fresh { until } => println!("right until {until:?}"),
+//!     Freshness::Confirmed => println!("right when it was asked for"),
+//!     Freshness::Stale { since } => println!("expired {since:?}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 mod admin;
 mod cache;
 mod catalog;

@@ -81,6 +81,8 @@ pub struct Limits {
     pub idle_connections_max: usize,
     /// What one document may hold. Its own defaults and reasons.
     pub documents: alto::Limits,
+    /// PIDs in one request for those that expired. 2,000: about 60 KB of request, as below.
+    pub pids_per_request_max: usize,
     /// Destinations in one endpoint cost request. 2,000: about 60 KB of request, well inside the body bound of servers.
     pub destinations_per_request_max: usize,
     /// Updates of followed resources that were read and not yet applied. 16: a burst, without reading ahead of what can be applied;
@@ -131,6 +133,7 @@ impl Default for Limits {
             redirects_max: 5,
             idle_connections_max: 8,
             documents: alto::Limits::default(),
+            pids_per_request_max: 2000,
             destinations_per_request_max: 2000,
             updates_buffered_max: 16,
             changes_waiting_max: 1024,

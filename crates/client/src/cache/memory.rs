@@ -1,6 +1,6 @@
 //! Answers kept in memory.
 //!
-//! Invariant: the bodies kept are at most `bytes_max` together; the least recently used go first.
+//! Invariant: the answers kept are at most `bytes_max` together ([`weight`]); the least recently used go first.
 use super::{Kept, Key};
 use std::{any::Any, collections::HashMap, sync::Arc};
 
@@ -26,11 +26,12 @@ impl Memory {
     pub fn put(&mut self, key: Key, kept: Kept<Anything>, bytes_max: usize) {
         self.remove(&key);
         // Nothing else goes for what would not stay either.
-        if kept.body.len() > bytes_max {
+        let weight = weight(&key, &kept);
+        if weight > bytes_max {
             return;
         }
         self.uses += 1;
-        self.bytes += kept.body.len();
+        self.bytes += weight;
         self.entries.insert(key, (self.uses, kept));
         while self.bytes > bytes_max {
             let Some(oldest) = self.entries.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone()) else { return };
@@ -40,14 +41,25 @@ impl Memory {
 
     pub fn remove(&mut self, key: &Key) {
         if let Some((_, gone)) = self.entries.remove(key) {
-            self.bytes -= gone.body.len();
+            self.bytes -= weight(key, &gone);
         }
     }
 }
 
+/// Bytes of texts. What they were parsed into is about as large again.
+fn weight(key: &Key, kept: &Kept<Anything>) -> usize {
+    kept.body.len() + kept.beside + key.request.len()
+}
+
 impl Clone for Kept<Anything> {
     fn clone(&self) -> Self {
-        Self { uri: self.uri.clone(), validity: self.validity.clone(), body: self.body.clone(), value: Arc::clone(&self.value) }
+        Self {
+            uri: self.uri.clone(),
+            validity: self.validity.clone(),
+            body: self.body.clone(),
+            beside: self.beside,
+            value: Arc::clone(&self.value),
+        }
     }
 }
 
@@ -55,16 +67,17 @@ impl Clone for Kept<Anything> {
 mod tests {
     use super::*;
     use crate::{cache::Validity, clock::Clock, uri::Uri};
+    use bytes::Bytes;
     use http::HeaderMap;
 
     fn kept(bytes: usize) -> Kept<Anything> {
         let now = Clock::system().now();
         let uri = Uri::parse("http://alto.test").unwrap();
-        Kept { uri, validity: Validity::of(&HeaderMap::new(), now, now), body: vec![0; bytes].into(), value: Arc::new(()) }
+        Kept { uri, validity: Validity::of(&HeaderMap::new(), now, now), body: vec![0; bytes - 10].into(), beside: 5, value: Arc::new(()) }
     }
 
     fn key(name: &str) -> Key {
-        Key { uri: name.into(), media_type: "m", request: Default::default() }
+        Key { uri: name.into(), media_type: "m", request: Bytes::from_static(b"12345") }
     }
 
     #[test]

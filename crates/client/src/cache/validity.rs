@@ -80,7 +80,7 @@ impl Validity {
         !self.directives.no_store
     }
 
-    /// Whether keeping it can ever save anything.
+    /// Whether keeping it can ever save a request or a body.
     pub fn is_worth_keeping(&self) -> bool {
         self.may_be_stored() && (self.promises() || self.validator().is_some())
     }
@@ -127,6 +127,13 @@ impl Validity {
             return Duration::ZERO;
         };
         expires.duration_since(self.date().unwrap_or(self.received.wall)).unwrap_or_default()
+    }
+
+    /// How much earlier, on the clock here, something expires of which the answer says when: as far as the clock of the server is ahead
+    /// of ours, reckoned as section 4.2.3 reckons ages. A clock behind ours counts as right.
+    pub fn server_ahead(&self) -> Duration {
+        let sent = self.date().unwrap_or(self.received.wall) + self.stated_age() + self.delay;
+        sent.duration_since(self.received.wall).unwrap_or_default()
     }
 
     fn date(&self) -> Option<SystemTime> {
@@ -315,6 +322,20 @@ mod tests {
         assert_eq!(since("etag: \"a\""), Some(at(DATE).wall));
         for forbidden in ["cache-control: max-age=60, must-revalidate", "cache-control: no-cache", "cache-control: no-store"] {
             assert_eq!(since(forbidden), None, "{forbidden}");
+        }
+    }
+
+    /// Something that expires at an instant of the server's clock, on ours.
+    #[test]
+    fn a_server_that_is_ahead() {
+        for (lines, delay, want) in [
+            ("", 0, 0),
+            ("date: Sun, 06 Nov 1994 08:49:37 GMT", 3, 3),
+            ("date: Sun, 06 Nov 1994 08:50:37 GMT", 0, 60),
+            ("date: Sun, 06 Nov 1994 08:48:37 GMT", 0, 0),
+            ("date: Sun, 06 Nov 1994 08:48:37 GMT\nage: 60", 2, 2),
+        ] {
+            assert_eq!(received(lines, delay).server_ahead(), Duration::from_secs(want), "{lines}");
         }
     }
 

@@ -54,7 +54,7 @@ impl Client {
         let key = Key::get(uri, wanted);
         let fresh_until = |kept: &Kept<T>| kept.validity.fresh_until(self.now()).filter(|_| demand == Demand::Fresh);
         let find = || {
-            let read = |body: &Bytes| parse(body, &self.options.limits.documents).ok();
+            let read = |body: &Bytes| Some((parse(body, &self.options.limits.documents).ok()?, 0));
             self.cache.find(&key, |kept| fresh_until(kept).is_some(), read)
         };
         let fresh = |kept: &Option<Kept<T>>| {
@@ -103,8 +103,8 @@ impl Client {
             }
             Asked::New(reply, validity) => {
                 let value = Arc::new(self.read(&Method::GET, &reply, key.media_type, parse)?);
-                let kept = Kept { uri: reply.uri, validity, body: reply.body, value };
-                self.cache.put(key, &kept).await;
+                let kept = Kept { uri: reply.uri, validity, body: reply.body, beside: 0, value };
+                self.cache.put(key, &kept, kept.validity.is_worth_keeping()).await;
                 Ok(answer(&kept, self.freshness(&kept.validity), false))
             }
             Asked::Unreachable(error) => {
@@ -190,10 +190,10 @@ fn answer<T>(kept: &Kept<T>, freshness: Freshness, revalidated: bool) -> Answer<
 }
 
 /// A server that is there and cannot answer now: the statuses of RFC 5861 section 4.
-fn is_outage(status: StatusCode) -> bool {
+pub(super) fn is_outage(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-fn unasked(uri: &Uri) -> Error {
+pub(super) fn unasked(uri: &Uri) -> Error {
     Error::bad(uri, "304 Not Modified to a request without If-None-Match")
 }

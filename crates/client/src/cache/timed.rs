@@ -1,0 +1,116 @@
+//! Network maps that say until when they are valid, as a whole and by PID (draft-alto-caching-subscription section 7.2): what of a kept one is still right,
+//! and what to ask to make it right again.
+//!
+//! Nothing here asks or looks at a clock. Instants are on the wall clock of this machine, in whole seconds, rounded to the past.
+//! Invariants: a map that is [`Step::Fresh`] has no PID that expired, and none of which nobody said when it does; a renewed map is the one that
+//! was kept, prefix by prefix, so it never mixes two versions.
+use alto::{
+    Limits,
+    error::ErrorBody,
+    expiry::{Expires, ExpiringNetworkMap},
+    id::Pid,
+    network_map::NetworkMap,
+};
+use bytes::Bytes;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// A network map with its expiry on the clock here.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TimedMap {
+    pub map: Arc<NetworkMap>,
+    /// The map as RFC 7285 writes it: without expiry.
+    pub text: Bytes,
+    expires: Option<Expires>,
+    pids: BTreeMap<Pid, Expires>,
+}
+
+/// What to do with a kept map.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
+    /// Use it.
+    Fresh { until: SystemTime },
+    /// Ask for these PIDs, then [`TimedMap::renewed`].
+    Refresh(Vec<Pid>),
+    /// Ask for the whole, with a validator where there is one.
+    Whole,
+}
+
+/// The kept map cannot be renewed with an answer: the map is another one now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Changed;
+
+impl TimedMap {
+    /// Of an answer whose server's clock is ahead of ours by so much.
+    pub fn of(answer: ExpiringNetworkMap, ahead: Duration) -> Self {
+        let here = |expires: Expires| Expires::at(expires.instant().checked_sub(ahead).unwrap_or(SystemTime::UNIX_EPOCH));
+        let ExpiringNetworkMap { map, expires, pids } = answer;
+        let pids = pids.into_iter().map(|(pid, expires)| (pid, here(expires))).collect();
+        Self { text: map.to_json().into(), map: Arc::new(map), expires: expires.map(here), pids }
+    }
+
+    /// As it was kept.
+    pub fn from_json(body: &[u8], limits: &Limits) -> Result<Self, ErrorBody> {
+        Ok(Self::of(ExpiringNetworkMap::from_json_within(body, limits)?, Duration::ZERO))
+    }
+
+    /// To be kept.
+    pub fn to_json(&self) -> Bytes {
+        ExpiringNetworkMap { map: (*self.map).clone(), expires: self.expires, pids: self.pids.clone() }.to_json().into()
+    }
+
+    fn expires_of(&self, pid: &Pid) -> Option<Expires> {
+        self.pids.get(pid).copied().or(self.expires)
+    }
+
+    /// When the first of it expires; `None` where of something nobody said when it does. `asked`: PIDs that were asked for by name; that one
+    /// of them is not there is right for as long as the map as a whole.
+    pub fn earliest(&self, asked: &[Pid]) -> Option<SystemTime> {
+        let absent = asked.iter().any(|pid| !self.map.pids.contains_key(pid));
+        let whole = (absent || self.map.pids.is_empty()).then_some(self.expires);
+        let all = self.map.pids.keys().map(|pid| self.expires_of(pid)).chain(whole);
+        // `None` is the least.
+        all.min().flatten().map(Expires::instant)
+    }
+
+    /// What to do now. `asked`: as in [`TimedMap::earliest`]; `by_pid`: whether single PIDs can be asked for.
+    pub fn step(&self, now: SystemTime, asked: &[Pid], by_pid: bool) -> Step {
+        match self.earliest(asked) {
+            Some(until) if until > now => return Step::Fresh { until },
+            _ => {}
+        }
+        let is_past = |expires: Option<Expires>| expires.is_none_or(|expires| expires.is_past(now));
+        let expired: Vec<_> = self.map.pids.keys().filter(|pid| is_past(self.expires_of(pid))).cloned().collect();
+        // What the map as a whole says of some PIDs is asked of the map as a whole; and most of a map is as well had in one piece.
+        let by_whole = expired.iter().any(|pid| !self.pids.contains_key(pid));
+        if !by_pid || by_whole || expired.is_empty() || expired.len() * 2 > self.map.pids.len() {
+            return Step::Whole;
+        }
+        Step::Refresh(expired)
+    }
+
+    /// The same map with what an answer says of these PIDs. Errors: the answer is of another version, has them no more or not as they were, or
+    /// says nothing of their expiry.
+    pub fn renewed(&self, asked: &[Pid], answer: &Self) -> Result<Self, Changed> {
+        let tag = |map: &Self| map.map.vtag.as_ref().map(|vtag| vtag.tag.clone());
+        if tag(self).is_none() || tag(self) != tag(answer) {
+            return Err(Changed);
+        }
+        let mut pids = self.pids.clone();
+        for pid in asked {
+            let group = answer.map.pids.get(pid);
+            // The same tag with other content breaks RFC 7285 section 10.3: believe neither.
+            if group.is_none() || group != self.map.pids.get(pid) {
+                return Err(Changed);
+            }
+            pids.insert(pid.clone(), answer.expires_of(pid).ok_or(Changed)?);
+        }
+        Ok(Self { map: self.map.clone(), text: self.text.clone(), expires: self.expires, pids })
+    }
+}
+
+#[cfg(test)]
+mod tests;
