@@ -70,17 +70,8 @@ impl Key {
 
 impl Cache {
     pub fn new(options: &Options) -> Self {
-        let limits = &options.limits;
-        let folder = options.cache_folder.as_ref().map(|path| {
-            Arc::new(Folder {
-                path: path.clone(),
-                bytes_max: limits.cache_folder_bytes_max,
-                files_max: limits.cache_folder_files_max,
-                body_bytes_max: limits.body_bytes_max,
-                clock: options.clock.clone(),
-            })
-        });
-        Self { bytes_max: limits.cache_bytes_max, folder, memory: Mutex::default(), flights: Mutex::default() }
+        let folder = Folder::of(options).map(Arc::new);
+        Self { bytes_max: options.limits.cache_bytes_max, folder, memory: Mutex::default(), flights: Mutex::default() }
     }
 
     /// The kept answer, whether it is fresh or not. The folder is asked where what is in memory is not `enough`: another process may

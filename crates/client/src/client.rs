@@ -79,6 +79,18 @@ pub enum Freshness {
     },
 }
 
+impl Freshness {
+    /// Of what was made from two answers.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Stale { since: a }, Self::Stale { since: b }) => Self::Stale { since: a.min(b) },
+            (stale @ Self::Stale { .. }, _) | (_, stale @ Self::Stale { .. }) => stale,
+            (Self::Fresh { until: a }, Self::Fresh { until: b }) => Self::Fresh { until: a.min(b) },
+            _ => Self::Confirmed,
+        }
+    }
+}
+
 type Parse<T> = fn(&[u8], &alto::Limits) -> Result<T, ErrorBody>;
 
 impl Client {
@@ -404,4 +416,25 @@ fn check_cost_types<'a>(uri: &Uri, wanted: &[CostType], got: impl Iterator<Item 
     let list = |types: &mut dyn Iterator<Item = String>| types.collect::<Vec<_>>().join(", ");
     let (got, wanted) = (list(&mut got.iter().map(ToString::to_string)), list(&mut wanted.iter().map(ToString::to_string)));
     Err(Error::bad(uri, format!("costs of {got} where {wanted} was asked for")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_made_from_two_answers_is_as_fresh_as_the_lesser() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let (fresh, stale) = (|seconds| Freshness::Fresh { until: at(seconds) }, |seconds| Freshness::Stale { since: at(seconds) });
+        for (a, b, want) in [
+            (fresh(10), fresh(20), fresh(10)),
+            (fresh(10), Freshness::Confirmed, Freshness::Confirmed),
+            (fresh(30), stale(20), stale(20)),
+            (Freshness::Confirmed, stale(20), stale(20)),
+            (stale(10), stale(20), stale(10)),
+        ] {
+            assert_eq!((a.and(b), b.and(a)), (want, want));
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Invariant: every destination asked for is in the ranking once, in `ranked` when the server gave a cost and in `unranked` when not.
 use crate::{
     catalog::Service,
-    client::{Client, Demand},
+    client::{Client, Demand, Freshness},
     error::Error,
 };
 use alto::{
@@ -28,6 +28,8 @@ pub struct Ranking {
     pub unranked: Vec<Address>,
     /// Who answered.
     pub by: Answerer,
+    /// Until when what it was made from may be relied on.
+    pub freshness: Freshness,
 }
 
 /// A destination and its cost.
@@ -89,7 +91,7 @@ impl Client {
             let row = &values[row * width..(row + 1) * width];
             costs.extend(answer.value.destinations.iter().cloned().zip(row.iter().copied()));
         }
-        Ok(order(source, destinations, cost_type, by, |address| costs.get(address).copied()))
+        Ok(order(source, destinations, cost_type, by, Freshness::Confirmed, |address| costs.get(address).copied()))
     }
 
     async fn rank_by_maps(&self, source: &Address, destinations: &[Address], cost_type: CostType) -> Result<Ranking, Error> {
@@ -98,12 +100,12 @@ impl Client {
         let cost_map_id = catalog.cost_map(&cost_type, &network)?.id.clone();
         // A commit between the two answers leaves them at different versions, also when both are still fresh here: then ask once more.
         let mut attempts = 0;
-        let (map, costs) = loop {
+        let (map, costs, freshness) = loop {
             let demand = if attempts == 0 { Demand::Fresh } else { Demand::Confirmed };
             let map = self.network_map_for(demand, Some(&network)).await?;
             let costs = self.cost_map_for(demand, &cost_type, Some(&network)).await?;
             if costs.value.dependent_vtags.first() == map.value.vtag.as_ref() {
-                break (map.value, costs.value);
+                break (map.value, costs.value, map.freshness.and(costs.freshness));
             }
             attempts += 1;
             if attempts == 3 {
@@ -121,7 +123,7 @@ impl Client {
             let row = table.sources.binary_search(pid).ok()?;
             Some((table, table.row(row)))
         });
-        Ok(order(source, destinations, cost_type, by, |address| {
+        Ok(order(source, destinations, cost_type, by, freshness, |address| {
             let (table, row) = row?;
             let column = table.destinations.binary_search(pids.get(address)?).ok()?;
             Some(row[column])
@@ -145,7 +147,14 @@ fn pids_of<'a>(map: &'a NetworkMap, addresses: &[Address]) -> HashMap<Address, &
     best.into_iter().map(|(address, (_, pid))| (address.clone(), pid)).collect()
 }
 
-fn order(source: &Address, destinations: &[Address], cost_type: CostType, by: Answerer, cost: impl Fn(&Address) -> Option<f64>) -> Ranking {
+fn order(
+    source: &Address,
+    destinations: &[Address],
+    cost_type: CostType,
+    by: Answerer,
+    freshness: Freshness,
+    cost: impl Fn(&Address) -> Option<f64>,
+) -> Ranking {
     let mut ranked = Vec::new();
     let mut unranked = Vec::new();
     for destination in destinations {
@@ -157,7 +166,7 @@ fn order(source: &Address, destinations: &[Address], cost_type: CostType, by: An
     let high = prefers_high(&cost_type);
     // Stable: equals stay in the caller's order.
     ranked.sort_by(|a, b| if high { b.cost.total_cmp(&a.cost) } else { a.cost.total_cmp(&b.cost) });
-    Ranking { source: source.clone(), cost_type, ranked, unranked, by }
+    Ranking { source: source.clone(), cost_type, ranked, unranked, by, freshness }
 }
 
 #[cfg(test)]
@@ -181,7 +190,7 @@ mod tests {
                 costs[at].map(f64::from)
             };
             let by = Answerer::EndpointCost("ecs".parse().unwrap());
-            let ranking = order(&address(255), &destinations, cost_type, by, cost_of);
+            let ranking = order(&address(255), &destinations, cost_type, by, Freshness::Confirmed, cost_of);
             let mut all: Vec<_> = ranking.ranked.iter().map(|one| one.destination.clone()).chain(ranking.unranked.clone()).collect();
             all.sort();
             prop_assert_eq!(&all, &destinations);

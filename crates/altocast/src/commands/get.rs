@@ -1,7 +1,7 @@
 //! `altocast get`: prints a resource, whole or in part. Parts are asked of the filter services that the directory names.
 use super::{
     endpoints::Endpoint,
-    reach::{Server, explained, usage},
+    reach::{Cache, Server, explained, note_expired, usage},
     view::Page,
 };
 use crate::{
@@ -17,7 +17,7 @@ use alto::{
     network_map,
 };
 use bytes::Bytes;
-use client::{Catalog, Client, Offer, Service};
+use client::{Catalog, Client, Freshness, Offer, Service};
 use std::{io::Write, process::ExitCode};
 
 /// Print a resource, or the directory when none is named
@@ -59,6 +59,9 @@ pub struct Args {
     /// See there.
     #[command(flatten)]
     pub server: Server,
+    /// See there.
+    #[command(flatten)]
+    pub cache: Cache,
 }
 
 /// Runs it.
@@ -73,7 +76,7 @@ enum Found {
 }
 
 async fn get(args: Args) -> anyhow::Result<ExitCode> {
-    let client = match args.server.client() {
+    let client = match args.server.client_with(&args.cache) {
         Ok(client) => client,
         Err(error) => return Ok(usage(&error.to_string())),
     };
@@ -88,7 +91,8 @@ async fn get(args: Args) -> anyhow::Result<ExitCode> {
                 Err(Wrong::Usage(message)) => return Ok(usage(&message)),
                 Err(Wrong::Client(error)) => return Err(explained(error)),
             };
-            let (body, document) = question.ask(&client, offer).await.map_err(explained)?;
+            let (body, document, freshness) = question.ask(&client, offer).await.map_err(explained)?;
+            note_expired(freshness);
             note_what_is_missing(&args, &document);
             Found::Document(body, Box::new(document))
         }
@@ -143,27 +147,27 @@ enum Question {
 }
 
 impl Question {
-    async fn ask(&self, client: &Client, offer: &Offer) -> Result<(Bytes, Document), client::Error> {
+    async fn ask(&self, client: &Client, offer: &Offer) -> Result<(Bytes, Document, Freshness), client::Error> {
         Ok(match self {
             Self::Whole => {
                 let answer = client.resource(offer).await?;
-                (answer.body, (*answer.value).clone())
+                (answer.body, (*answer.value).clone(), answer.freshness)
             }
             Self::NetworkMap(map, filter) => {
                 let answer = client.filtered_network_map(Some(map), filter).await?;
-                (answer.body, Document::NetworkMap((*answer.value).clone()))
+                (answer.body, Document::NetworkMap((*answer.value).clone()), answer.freshness)
             }
             Self::CostMap(map, filter) => {
                 let answer = client.filtered_cost_map(Some(map), filter).await?;
-                (answer.body, Document::CostMap((*answer.value).clone()))
+                (answer.body, Document::CostMap((*answer.value).clone()), answer.freshness)
             }
             Self::EndpointCost(request) => {
                 let answer = client.endpoint_costs(request).await?;
-                (answer.body, Document::EndpointCosts((*answer.value).clone()))
+                (answer.body, Document::EndpointCosts((*answer.value).clone()), answer.freshness)
             }
             Self::EndpointProperties(request) => {
                 let answer = client.endpoint_properties(request).await?;
-                (answer.body, Document::EndpointProperties((*answer.value).clone()))
+                (answer.body, Document::EndpointProperties((*answer.value).clone()), answer.freshness)
             }
         })
     }

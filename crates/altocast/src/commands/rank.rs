@@ -2,7 +2,7 @@
 use super::{
     endpoints::{Endpoint, expand},
     explain,
-    reach::{AdminListener, Server, explained, explained_admin, usage},
+    reach::{AdminListener, Cache, Server, explained, explained_admin, note_expired, usage},
     view,
 };
 use crate::terminal::{self, Align, Paint, Table, Tone};
@@ -48,6 +48,9 @@ pub struct Args {
     pub server: Server,
     /// See there.
     #[command(flatten)]
+    pub cache: Cache,
+    /// See there.
+    #[command(flatten)]
     pub admin: AdminListener,
 }
 
@@ -62,12 +65,13 @@ async fn rank(args: Args) -> anyhow::Result<ExitCode> {
         Ok(destinations) => destinations,
         Err(error) => return Ok(usage(&format!("{error:#}"))),
     };
-    let client = match args.server.client() {
+    let client = match args.server.client_with(&args.cache) {
         Ok(client) => client,
         Err(error) => return Ok(usage(&error.to_string())),
     };
     let addresses: Vec<_> = destinations.iter().map(|endpoint| endpoint.address.clone()).collect();
     let ranking = client.rank(&args.src.address, &addresses, &args.metric).await.map_err(explained)?;
+    note_expired(ranking.freshness);
     // The ranking is worth printing even when nobody can explain it.
     let (explanations, unexplained) = match if args.explain { explanations(&args, &ranking).await } else { Ok(Vec::new()) } {
         Ok(explanations) => (explanations, None),
@@ -244,6 +248,7 @@ mod tests {
             ],
             unranked: vec![address("priv:x")],
             by: Answerer::EndpointCost("endpoint-cost".parse().unwrap()),
+            freshness: client::Freshness::Confirmed,
         }
     }
 

@@ -1,6 +1,8 @@
 //! How commands are told which server to talk to, and what they say when nobody is there.
+use crate::terminal::Paint;
+use alto::expiry::Expires;
 use anyhow::Context;
-use client::{Admin, Client, Options, Protocol};
+use client::{Admin, Client, Freshness, Options, Protocol};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 /// How to reach any server.
@@ -45,6 +47,24 @@ pub struct AdminListener {
     pub token: Option<String>,
 }
 
+/// Whether answers are there for the next command.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Cache {
+    /// Ask for everything anew and keep nothing; else answers are kept in altocast in $XDG_CACHE_HOME, or in ~/.cache
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+impl Cache {
+    /// XDG Base Directory Specification 0.8: what is not absolute is to be ignored.
+    fn folder(&self) -> Option<PathBuf> {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let folder = || absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+        if self.no_cache { None } else { Some(folder()?.join("altocast")) }
+    }
+}
+
 impl Transport {
     /// A client of the server at `url`.
     pub fn client(&self, url: &str) -> Result<Client, client::Error> {
@@ -80,6 +100,19 @@ impl Server {
     /// A client of it.
     pub fn client(&self) -> Result<Client, client::Error> {
         self.transport.client(&self.server)
+    }
+
+    /// A client of it that uses what commands before it kept.
+    pub fn client_with(&self, cache: &Cache) -> Result<Client, client::Error> {
+        Client::new(Options { cache_folder: cache.folder(), ..self.transport.options(&self.server) })
+    }
+}
+
+/// Says of an answer that the server has nothing that did not expire.
+pub fn note_expired(freshness: Freshness) {
+    if let Freshness::Stale { since } = freshness {
+        let note = Paint::stderr().yellow("note:");
+        eprintln!("{note} this expired {}, and the server has nothing newer", Expires::at(since));
     }
 }
 

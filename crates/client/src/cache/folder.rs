@@ -8,6 +8,7 @@
 use super::{Key, Validity};
 use crate::{
     clock::{Boot, Clock, Moment},
+    options::Options,
     uri::Uri,
 };
 use bytes::Bytes;
@@ -40,6 +41,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     pub path: PathBuf,
+    /// A digest of the certificates trusted: who trusts others takes nobody else's word.
+    pub trust: String,
     pub bytes_max: u64,
     pub files_max: usize,
     pub body_bytes_max: usize,
@@ -71,6 +74,22 @@ struct Head {
 }
 
 impl Folder {
+    /// The one of a client. `None` without one, and where the certificates to trust cannot be read: then nobody can be asked either.
+    pub fn of(options: &Options) -> Option<Self> {
+        let trust = match &options.ca_file {
+            Some(file) => hex(&Sha256::digest(fs::read(file).ok()?)),
+            None => String::new(),
+        };
+        Some(Self {
+            path: options.cache_folder.clone()?,
+            trust,
+            bytes_max: options.limits.cache_folder_bytes_max,
+            files_max: options.limits.cache_folder_files_max,
+            body_bytes_max: options.limits.body_bytes_max,
+            clock: options.clock.clone(),
+        })
+    }
+
     /// The answer to what was asked, if it is here and undamaged. It counts as used.
     pub fn load(&self, key: &Key) -> Option<Loaded> {
         let (now, boot) = (self.clock.now(), self.clock.boot());
@@ -126,7 +145,7 @@ impl Folder {
 
     fn file_of(&self, key: &Key) -> PathBuf {
         let mut digest = Sha256::new();
-        for part in [key.uri.as_bytes(), key.media_type.as_bytes(), &key.request] {
+        for part in [key.uri.as_bytes(), key.media_type.as_bytes(), &key.request, self.trust.as_bytes()] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }

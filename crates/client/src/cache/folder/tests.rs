@@ -12,7 +12,14 @@ fn start() -> SystemTime {
 }
 
 fn folder(path: &Path, clock: &Clock) -> Folder {
-    Folder { path: path.to_owned(), bytes_max: 1 << 20, files_max: 100, body_bytes_max: 1 << 20, clock: clock.clone() }
+    Folder {
+        path: path.to_owned(),
+        trust: String::new(),
+        bytes_max: 1 << 20,
+        files_max: 100,
+        body_bytes_max: 1 << 20,
+        clock: clock.clone(),
+    }
 }
 
 fn key(name: &str) -> Key {
@@ -72,6 +79,8 @@ fn what_is_kept_is_found() {
         fs::copy(folder.file_of(&key("a")), folder.file_of(&other)).unwrap();
         assert_eq!(folder.load(&other), None);
     }
+    let trusting = Folder { trust: "others".into(), ..folder.clone() };
+    assert_eq!(trusting.load(&key("a")), None);
     folder.remove(&key("a")).unwrap();
     folder.remove(&key("a")).unwrap();
     assert_eq!(folder.load(&key("a")), None);
