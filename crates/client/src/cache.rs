@@ -89,9 +89,9 @@ impl Cache {
             return kept;
         }
         let (folder, asked) = (folder.clone(), key.clone());
-        let loaded = tokio::task::spawn_blocking(move || folder.load(&asked)).await.ok().flatten();
-        let newer = |received| kept.as_ref().is_none_or(|kept| kept.validity.received.steady < received);
-        let Some(loaded) = loaded.filter(|loaded| newer(loaded.validity.received.steady)) else { return kept };
+        let known = kept.as_ref().map(|kept| kept.validity.received);
+        let loaded = tokio::task::spawn_blocking(move || folder.load_newer(&asked, known)).await.ok().flatten();
+        let Some(loaded) = loaded else { return kept };
         let Some((value, beside)) = read(&loaded.body) else { return kept };
         let loaded = Kept { uri: loaded.uri, validity: loaded.validity, body: loaded.body, beside, value: Arc::new(value) };
         self.put_in_memory(key.clone(), &loaded);

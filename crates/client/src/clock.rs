@@ -4,7 +4,10 @@
 //! goes forward. Invariant: time that the steady clock saw pass has passed, whatever the wall clock says ([`Moment::after`]).
 use std::{
     fs,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -13,7 +16,14 @@ const STEADY_START: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A clock: the system's, or one that stands still until a test moves it. A copy is the same clock.
 #[derive(Debug, Clone, Default)]
-pub struct Clock(Option<Arc<Mutex<Moment>>>);
+pub struct Clock(Option<Arc<Stopped>>);
+
+#[derive(Debug)]
+struct Stopped {
+    /// It is the clock of a machine of its own.
+    machine: u64,
+    now: Mutex<Moment>,
+}
 
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +47,9 @@ impl Clock {
 
     /// A clock that shows `wall` until it is moved.
     pub fn stopped_at(wall: SystemTime) -> Self {
-        Self(Some(Arc::new(Mutex::new(Moment { wall, steady: STEADY_START }))))
+        static MACHINES: AtomicU64 = AtomicU64::new(0);
+        let now = Mutex::new(Moment { wall, steady: STEADY_START });
+        Self(Some(Arc::new(Stopped { machine: MACHINES.fetch_add(1, Ordering::Relaxed), now })))
     }
 
     /// Time goes by. Nothing happens to the system's clock.
@@ -51,8 +63,8 @@ impl Clock {
     }
 
     fn change(&self, change: impl FnOnce(&mut Moment)) {
-        if let Self(Some(moment)) = self {
-            change(&mut moment.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Self(Some(stopped)) = self {
+            change(&mut stopped.now.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -64,15 +76,15 @@ impl Clock {
     pub(crate) fn now(&self) -> Moment {
         static START: OnceLock<Instant> = OnceLock::new();
         match self {
-            Self(Some(moment)) => *moment.lock().unwrap_or_else(PoisonError::into_inner),
+            Self(Some(stopped)) => *stopped.now.lock().unwrap_or_else(PoisonError::into_inner),
             Self(None) => Moment { wall: SystemTime::now(), steady: STEADY_START + START.get_or_init(Instant::now).elapsed() },
         }
     }
 
-    /// How long the machine runs, where the system tells (Linux). A clock that tests move has no machine.
+    /// How long the machine runs, where the system tells (Linux).
     pub(crate) fn boot(&self) -> Option<Boot> {
-        if self.0.is_some() {
-            return None;
+        if let Self(Some(stopped)) = self {
+            return Some(Boot { id: format!("stopped-{}", stopped.machine), passed: self.now().steady });
         }
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         let passed = fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;

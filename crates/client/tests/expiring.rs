@@ -5,6 +5,7 @@ mod support;
 
 use alto::network_map::Filter;
 use client::{Client, Clock, Error, Freshness, Limits, Options};
+use proptest::prelude::*;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -352,4 +353,92 @@ async fn the_resource_as_it_was_sent() {
     let whole = client.network_map(None).await.unwrap();
     assert_eq!(*answer.value, alto::Document::NetworkMap((*whole.value).clone()));
     assert_eq!(world.asked(), ["GET /ne", "GET /ne"]);
+}
+
+/// What a client may do, and what may happen around it.
+#[derive(Debug, Clone)]
+enum Event {
+    Pass(u64),
+    /// Our wall clock, by so many seconds.
+    Set(i64),
+    Change(usize),
+    Lifetime(usize, u64),
+    Outage(bool),
+    /// By one of two clients of one folder, or by one that has memory alone.
+    Use(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => (0u64..20).prop_map(Event::Pass),
+        1 => (-40i64..40).prop_map(Event::Set),
+        1 => (0usize..3).prop_map(Event::Change),
+        2 => (0usize..4, 0u64..40).prop_map(|(at, seconds)| Event::Lifetime(at, seconds)),
+        1 => any::<bool>().prop_map(Event::Outage),
+        9 => (0usize..3).prop_map(Event::Use),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    /// Whatever happens in whatever order: what is called fresh is right by what the server said and by its clock, no map mixes two versions, and
+    /// nothing is asked for that did not expire.
+    #[test]
+    fn never_fresh_after_expiry(events in prop::collection::vec(event(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(live(events));
+    }
+}
+
+async fn live(events: Vec<Event>) {
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+    let tags = ["t1", "t2", "t3"];
+    let pids: Vec<_> = NAMES.iter().map(|name| (*name, Some(20))).collect();
+    let world = World::new(&pids, None).await;
+    let folder = tempfile::tempdir().unwrap();
+    let shared = || world.client_with(|options| options.cache_folder = Some(folder.path().into()));
+    let clients = [shared(), shared(), world.client()];
+    // By the clock of the server, which nobody sets: seconds passed, and until when it said that a PID of a version is right.
+    let (mut passed, mut said) = (0i64, BTreeMap::<(&str, &str), i64>::new());
+    for event in events {
+        match event {
+            Event::Pass(seconds) => {
+                passed += seconds as i64;
+                world.pass(seconds);
+            }
+            Event::Set(by) => {
+                let wall = world.clock.wall();
+                let by_size = Duration::from_secs(by.unsigned_abs());
+                world.clock.set(if by < 0 { wall - by_size } else { wall + by_size });
+                world.say(|said| said.ahead -= by);
+            }
+            Event::Change(to) => world.say(|said| said.tag = tags[to]),
+            Event::Lifetime(at, seconds) => world.say(|said| _ = said.pids.insert(NAMES[at], Some(seconds))),
+            Event::Outage(broken) => world.say(|said| said.broken = broken),
+            Event::Use(which) => {
+                let answer = clients[which].network_map(None).await;
+                let now = world.said.lock().unwrap().clone();
+                for asked in world.asked() {
+                    let of_pids = asked.strip_prefix("POST /fe ").map(|pids| pids.split(' ').collect::<Vec<_>>());
+                    for name in NAMES.iter().filter(|name| !now.broken && of_pids.as_ref().is_none_or(|asked| asked.contains(name))) {
+                        said.insert((now.tag, name), passed + now.pids[name].unwrap() as i64);
+                    }
+                }
+                let Ok(answer) = answer else {
+                    assert!(now.broken);
+                    continue;
+                };
+                let tag = answer.value.vtag.as_ref().unwrap().tag.to_string();
+                let tag = tags.into_iter().find(|one| *one == tag).unwrap();
+                let served = Said { tag, ..now.clone() };
+                let served = alto::expiry::ExpiringNetworkMap::from_json(map(&served, start(), |_| true).as_bytes()).unwrap();
+                assert_eq!(*answer.value, served.map);
+                if let Freshness::Fresh { .. } = answer.freshness {
+                    for name in NAMES {
+                        assert!(said[&(tag, name)] > passed, "{name} of {tag} expired");
+                    }
+                }
+            }
+        }
+    }
 }

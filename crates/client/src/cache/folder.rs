@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     thread,
     time::{Duration, SystemTime},
@@ -33,6 +33,8 @@ const LOCK: &str = "lock";
 const HEAD_BYTES_MAX: u64 = 1 << 20;
 /// How far the clocks of two threads may lie apart before one counts as set back.
 const CLOCK_SLACK: Duration = Duration::from_secs(2);
+/// Rounding: what came so short a time after another is that other.
+const SAME: Duration = Duration::from_millis(20);
 /// How long to wait for the lock: an answer that is not kept costs a request, one that waits costs its caller.
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
@@ -91,18 +93,21 @@ impl Folder {
     }
 
     /// The answer to what was asked, if it is here and undamaged. It counts as used.
+    #[cfg(test)]
     pub fn load(&self, key: &Key) -> Option<Loaded> {
+        self.load_newer(key, None)
+    }
+
+    /// The same, if it is newer than one that came at `known`.
+    pub fn load_newer(&self, key: &Key, known: Option<Moment>) -> Option<Loaded> {
         let (now, boot) = (self.clock.now(), self.clock.boot());
-        let mut file = File::open(self.file_of(key)).ok()?;
+        let file = File::open(self.file_of(key)).ok()?;
         let metadata = file.metadata().ok()?;
         if metadata.len() > self.body_bytes_max as u64 + HEAD_BYTES_MAX {
             return None;
         }
-        let mut bytes = Vec::with_capacity(metadata.len() as usize);
-        // It may be replaced, but not grow: whoever wrote it renamed it when it was whole.
-        (&mut file).take(metadata.len()).read_to_end(&mut bytes).ok()?;
         let used = metadata.modified().unwrap_or(now.wall);
-        let loaded = read(key, bytes.into(), now, boot.as_ref(), used)?;
+        let loaded = read(key, BufReader::new((&file).take(metadata.len())), metadata.len(), (now, boot.as_ref(), used), known)?;
         if now.wall > used {
             // Whoever may not change it may read it all the same.
             let _ = file.set_modified(now.wall);
@@ -230,25 +235,43 @@ fn written(key: &Key, from: &Uri, validity: &Validity, body: &[u8], now: Moment,
     file
 }
 
-/// What a file says, if it is whole and the answer to what was asked. `used`: when it was used last.
-fn read(key: &Key, file: Bytes, now: Moment, boot: Option<&Boot>, used: SystemTime) -> Option<Loaded> {
-    let first = file.iter().position(|byte| *byte == b'\n')?;
-    let digest = std::str::from_utf8(&file[..first]).ok()?.strip_prefix(FORM)?.strip_prefix(' ')?;
-    let rest = file.slice(first + 1..);
-    if hex(&Sha256::digest(&rest)) != digest {
+/// What a file of `len` bytes says, if it is whole, the answer to what was asked and newer than what is `known`.
+/// `now`: on the clocks of this process and of the machine, and when the file was used last.
+fn read(
+    key: &Key,
+    mut file: impl BufRead,
+    len: u64,
+    (now, boot, used): (Moment, Option<&Boot>, SystemTime),
+    known: Option<Moment>,
+) -> Option<Loaded> {
+    let mut line = || {
+        let mut line = Vec::new();
+        (&mut file).take(HEAD_BYTES_MAX).read_until(b'\n', &mut line).ok()?;
+        line.ends_with(b"\n").then_some(line)
+    };
+    let (first, second) = (line()?, line()?);
+    let digest = std::str::from_utf8(&first).ok()?.strip_prefix(FORM)?.strip_prefix(' ')?.strip_suffix('\n')?;
+    let head: Head = serde_json::from_slice(&second).ok()?;
+    if *head.uri != *key.uri || head.media_type != key.media_type || head.request.as_bytes() != &key.request[..] {
         return None;
     }
-    let second = rest.iter().position(|byte| *byte == b'\n')?;
-    let head: Head = serde_json::from_slice(&rest[..second]).ok()?;
-    if *head.uri != *key.uri || head.media_type != key.media_type || head.request.as_bytes() != &key.request[..] {
+    let wall = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(head.received_unix))?;
+    let (received, is_known) = place(wall, &head.boot, now, boot, used);
+    if known.is_some_and(|known| received.steady <= known.steady + SAME) {
+        return None;
+    }
+    let mut body = Vec::with_capacity(len.saturating_sub((first.len() + second.len()) as u64) as usize);
+    file.read_to_end(&mut body).ok()?;
+    let mut whole = Sha256::new();
+    whole.update(&second);
+    whole.update(&body);
+    if hex(&whole.finalize()) != digest {
         return None;
     }
     let mut fields = HeaderMap::new();
     for (name, value) in &head.fields {
         fields.append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
     }
-    let wall = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(head.received_unix))?;
-    let (received, known) = place(wall, &head.boot, now, boot, used);
     let mut validity = Validity::kept(fields, received, Duration::from_millis(head.delay));
     // An entity tag of a client of another name may be another one's.
     let varies = validity
@@ -256,8 +279,8 @@ fn read(key: &Key, file: Bytes, now: Moment, boot: Option<&Boot>, used: SystemTi
         .get_all(header::VARY)
         .iter()
         .any(|value| value.as_bytes().to_ascii_lowercase().windows(10).any(|it| it == b"user-agent"));
-    validity.distrusted = head.distrusted || !known || varies;
-    Some(Loaded { uri: Uri::parse(&head.from).ok()?, validity, body: rest.slice(second + 1..) })
+    validity.distrusted = head.distrusted || !is_known || varies;
+    Some(Loaded { uri: Uri::parse(&head.from).ok()?, validity, body: body.into() })
 }
 
 /// Where something that came when the wall clock showed `wall` lies on the clocks of this process, and whether that is known: it is not when the wall clock

@@ -2,23 +2,34 @@
 //!
 //! Invariant: the answers kept are at most `bytes_max` together ([`weight`]); the least recently used go first.
 use super::{Kept, Key};
-use std::{any::Any, collections::HashMap, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// What an answer was parsed into, so that using it again costs no parsing either.
 pub(super) type Anything = dyn Any + Send + Sync;
 
+/// Fields, URIs, tables: so that very many small answers are bounded, too.
+const ENTRY_BYTES: usize = 1024;
+
 /// Kept answers by what was asked.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    entries: HashMap<Key, (u64, Kept<Anything>)>,
+    entries: HashMap<Arc<Key>, (u64, Kept<Anything>)>,
+    /// The same by their last use.
+    order: BTreeMap<u64, Arc<Key>>,
     bytes: usize,
     uses: u64,
 }
 
 impl Memory {
     pub fn get(&mut self, key: &Key) -> Option<Kept<Anything>> {
-        self.uses += 1;
         let (used, kept) = self.entries.get_mut(key)?;
+        self.uses += 1;
+        let key = self.order.remove(used)?;
+        self.order.insert(self.uses, key);
         *used = self.uses;
         Some(kept.clone())
     }
@@ -32,23 +43,26 @@ impl Memory {
         }
         self.uses += 1;
         self.bytes += weight;
+        let key = Arc::new(key);
+        self.order.insert(self.uses, key.clone());
         self.entries.insert(key, (self.uses, kept));
         while self.bytes > bytes_max {
-            let Some(oldest) = self.entries.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone()) else { return };
+            let Some(oldest) = self.order.first_key_value().map(|(_, key)| key.clone()) else { return };
             self.remove(&oldest);
         }
     }
 
     pub fn remove(&mut self, key: &Key) {
-        if let Some((_, gone)) = self.entries.remove(key) {
+        if let Some((used, gone)) = self.entries.remove(key) {
+            self.order.remove(&used);
             self.bytes -= weight(key, &gone);
         }
     }
 }
 
-/// Bytes of texts. What they were parsed into is about as large again.
+/// Bytes of texts, and what an entry has besides. What they were parsed into is about as large again.
 fn weight(key: &Key, kept: &Kept<Anything>) -> usize {
-    kept.body.len() + kept.beside + key.request.len()
+    kept.body.len() + kept.beside + key.request.len() + ENTRY_BYTES
 }
 
 impl Clone for Kept<Anything> {
@@ -82,26 +96,27 @@ mod tests {
 
     #[test]
     fn bound_holds_and_the_least_used_goes() {
+        let max = 2 * (ENTRY_BYTES + 40) + 20;
         let mut memory = Memory::default();
-        memory.put(key("a"), kept(40), 100);
-        memory.put(key("b"), kept(40), 100);
+        memory.put(key("a"), kept(40), max);
+        memory.put(key("b"), kept(40), max);
         assert!(memory.get(&key("a")).is_some());
-        memory.put(key("c"), kept(40), 100);
+        memory.put(key("c"), kept(40), max);
         assert!(memory.get(&key("b")).is_none(), "b was used least recently");
         assert!(memory.get(&key("a")).is_some());
         assert!(memory.get(&key("c")).is_some());
-        memory.put(key("d"), kept(101), 100);
+        memory.put(key("d"), kept(max), max);
         assert!(memory.get(&key("d")).is_none(), "larger than the whole cache");
-        assert_eq!(memory.bytes, 80, "and the others stay");
+        assert_eq!(memory.bytes, 2 * (ENTRY_BYTES + 40), "and the others stay");
     }
 
     #[test]
-    fn replacing_and_removing_free_the_old_body() {
+    fn replacing_and_removing_free_the_old_one() {
         let mut memory = Memory::default();
-        memory.put(key("a"), kept(40), 100);
-        memory.put(key("a"), kept(50), 100);
-        assert_eq!(memory.bytes, 50);
+        memory.put(key("a"), kept(40), 10_000);
+        memory.put(key("a"), kept(50), 10_000);
+        assert_eq!((memory.bytes, memory.order.len()), (ENTRY_BYTES + 50, 1));
         memory.remove(&key("a"));
-        assert_eq!(memory.bytes, 0);
+        assert_eq!((memory.bytes, memory.order.len()), (0, 0));
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct TimedMap {
     pub text: Bytes,
     expires: Option<Expires>,
     pids: BTreeMap<Pid, Expires>,
+    /// When the first of it expires; `None` where that of something is not known.
+    first: Option<Expires>,
 }
 
 /// What to do with a kept map.
@@ -49,7 +51,14 @@ impl TimedMap {
         let here = |expires: Expires| Expires::at(expires.instant().checked_sub(ahead).unwrap_or(SystemTime::UNIX_EPOCH));
         let ExpiringNetworkMap { map, expires, pids } = answer;
         let pids = pids.into_iter().map(|(pid, expires)| (pid, here(expires))).collect();
-        Self { text: map.to_json().into(), map: Arc::new(map), expires: expires.map(here), pids }
+        Self::new(map.to_json().into(), Arc::new(map), expires.map(here), pids)
+    }
+
+    fn new(text: Bytes, map: Arc<NetworkMap>, expires: Option<Expires>, pids: BTreeMap<Pid, Expires>) -> Self {
+        let all = map.pids.keys().map(|pid| pids.get(pid).copied().or(expires));
+        // `None` is the least. An empty map is right for as long as the whole is.
+        let first = all.min().unwrap_or(expires);
+        Self { map, text, expires, pids, first }
     }
 
     /// As it was kept.
@@ -70,10 +79,8 @@ impl TimedMap {
     /// of them is not there is right for as long as the map as a whole.
     pub fn earliest(&self, asked: &[Pid]) -> Option<SystemTime> {
         let absent = asked.iter().any(|pid| !self.map.pids.contains_key(pid));
-        let whole = (absent || self.map.pids.is_empty()).then_some(self.expires);
-        let all = self.map.pids.keys().map(|pid| self.expires_of(pid)).chain(whole);
-        // `None` is the least.
-        all.min().flatten().map(Expires::instant)
+        let first = if absent { self.first.min(self.expires) } else { self.first };
+        first.map(Expires::instant)
     }
 
     /// What to do now. `asked`: as in [`TimedMap::earliest`]; `by_pid`: whether single PIDs can be asked for.
@@ -108,7 +115,7 @@ impl TimedMap {
             }
             pids.insert(pid.clone(), answer.expires_of(pid).ok_or(Changed)?);
         }
-        Ok(Self { map: self.map.clone(), text: self.text.clone(), expires: self.expires, pids })
+        Ok(Self::new(self.text.clone(), self.map.clone(), self.expires, pids))
     }
 }
 

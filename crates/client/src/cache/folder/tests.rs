@@ -150,6 +150,20 @@ fn the_least_recently_used_goes_first() {
     assert_eq!(files(path.path()).len(), 3, "what a dead process began is gone, what is not ours is not touched");
 }
 
+/// What is no newer is not read whole for a long-lived process that asks again and again.
+#[test]
+fn only_what_is_newer_is_loaded() {
+    let path = tempfile::tempdir().unwrap();
+    let clock = Clock::stopped_at(start());
+    let folder = folder(path.path(), &clock);
+    put(&folder, "a", b"1");
+    let known = folder.load(&key("a")).unwrap().validity.received;
+    assert_eq!(folder.load_newer(&key("a"), Some(known)), None);
+    clock.advance(Duration::from_secs(1));
+    put(&folder, "a", b"2");
+    assert_eq!(&*folder.load_newer(&key("a"), Some(known)).unwrap().body, b"2");
+}
+
 /// Another process, another time.
 #[test]
 fn a_clock_set_back_makes_nothing_fresh() {
@@ -193,7 +207,9 @@ fn time_passes_by_the_machine_too() {
 fn the_system_tells_how_long_it_runs() {
     let (one, two) = (Clock::system().boot().unwrap(), Clock::system().boot().unwrap());
     assert!(one.id == two.id && one.passed <= two.passed);
-    assert_eq!(Clock::stopped_at(start()).boot(), None);
+    let (one, two) = (Clock::stopped_at(start()), Clock::stopped_at(start()));
+    assert_ne!(one.boot(), two.boot());
+    assert_eq!(one.boot(), one.clone().boot());
 }
 
 proptest! {
