@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 
-from suite import admin, autobahn, browser, caching, curl, h2push, http3, nghttp, patches, proxies, sse, tips, tls, websocket, websocket_h2
+from suite import admin, autobahn, browser, caching, curl, h2push, http3, nghttp, patches, proxies, sse, subscription, tips, tls, websocket, websocket_h2
 from suite.report import Report
 from suite.server import Server
 from suite.walk import Walk
@@ -53,6 +53,7 @@ def main():
                 assert status == 0, f"status {status}: {live.output()}"
         with Server(program, ALTOCAST_DEMO_INTERVAL_SECONDS="1") as moving:
             patches.demo(report, moving)
+        subscription.run(report, scratch, program)
         tls.make_certificate(scratch, "first")
         secure = {"ALTOCAST_SERVER_CERTIFICATE": str(scratch / "certificate.pem"), "ALTOCAST_SERVER_KEY": str(scratch / "key.pem")}
         with Server(program, "--maps", str(maps), tls=True, **secure) as server:
