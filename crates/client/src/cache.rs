@@ -18,6 +18,8 @@ use memory::{Anything, Memory};
 use std::{
     any::Any,
     collections::HashMap,
+    io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -55,6 +57,12 @@ pub(crate) struct Cache {
     folder: Option<Arc<Folder>>,
     memory: Mutex<Memory>,
     flights: Mutex<HashMap<Key, Weak<tokio::sync::Mutex<bool>>>>,
+}
+
+/// Forgets all answers in a folder that clients share ([`Options::cache_folder`]): for who knows that they are right no more, whatever was
+/// promised. Errors: of the file system, of a folder that is there.
+pub fn forget_answers(folder: &Path) -> io::Result<()> {
+    Folder::clear(folder)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -185,6 +185,15 @@ impl Client {
 
     /// A resource that is got, whatever it is.
     pub async fn resource(&self, offer: &Offer) -> Result<Answer<Document>, Error> {
+        self.resource_for(Demand::Fresh, offer).await
+    }
+
+    /// The same as the server has it now, also while what is kept is still fresh.
+    pub async fn confirmed(&self, offer: &Offer) -> Result<Answer<Document>, Error> {
+        self.resource_for(Demand::Confirmed, offer).await
+    }
+
+    async fn resource_for(&self, demand: Demand, offer: &Offer) -> Result<Answer<Document>, Error> {
         let wanted = match offer.service() {
             Service::NetworkMap => media_type::NETWORK_MAP,
             Service::CostMap => media_type::COST_MAP,
@@ -203,7 +212,7 @@ impl Client {
             media_type::COST_MAP => |body, limits| Document::parse_within(body, Some(media_type::COST_MAP), limits),
             _ => |body, limits| Document::parse_within(body, Some(media_type::DIRECTORY), limits),
         };
-        let answer = self.get_as(&offer.uri, wanted, parse).await?;
+        let answer = self.get_for(demand, &offer.uri, wanted, parse).await?;
         match &*answer.value {
             Document::NetworkMap(map) if offer.entry.capabilities.expires => timed::check(&answer.uri, offer, map)?,
             Document::NetworkMap(map) => check_network_map(&answer.uri, &offer.id, map)?,

@@ -55,6 +55,7 @@ mod transports;
 mod uri;
 
 pub use admin::{Admin, Confirmation, Patch, Published};
+pub use cache::forget_answers;
 pub use catalog::{Catalog, Offer, Service};
 pub use client::{Answer, Client, Freshness};
 pub use clock::Clock;

@@ -88,6 +88,21 @@ async fn fresh_answers_cost_no_request() {
     assert_eq!(asked_for_map(&server), 2);
 }
 
+/// Who wants to know what the server has now gets it, and what is kept is fresh again.
+#[tokio::test]
+async fn fresh_answers_can_be_confirmed() {
+    let clock = Clock::stopped_at(start());
+    let server = server(&clock, "cache-control: max-age=60", Arc::default()).await;
+    let client = client_at(&server, &clock);
+    let catalog = client.catalog().await.unwrap();
+    let offer = catalog.offer("net").unwrap();
+    client.resource(offer).await.unwrap();
+    clock.advance(Duration::from_secs(30));
+    assert!(client.confirmed(offer).await.unwrap().revalidated);
+    assert_eq!(client.resource(offer).await.unwrap().freshness, Freshness::Fresh { until: start() + Duration::from_secs(90) });
+    assert_eq!(asked_for_map(&server), 2);
+}
+
 /// A wall clock that is set back does not give time back.
 #[tokio::test]
 async fn a_clock_set_back_makes_nothing_fresh() {

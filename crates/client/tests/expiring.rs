@@ -161,7 +161,7 @@ async fn only_what_expired_is_asked_for() {
 
     world.pass(50);
     assert_eq!(client.network_map(None).await.unwrap().freshness, fresh(150));
-    assert_eq!(world.asked(), ["GET /ne"], "what the map says of b and c, the map is asked for");
+    assert_eq!(world.asked(), ["GET /ne"], "most of it expired");
 }
 
 #[tokio::test]
@@ -380,7 +380,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(48))]
     /// Whatever happens in whatever order: what is called fresh is right by what the server said and by its clock, no map mixes two versions, and
     /// nothing is asked for that did not expire.
     #[test]
@@ -399,7 +399,8 @@ async fn live(events: Vec<Event>) {
     let shared = || world.client_with(|options| options.cache_folder = Some(folder.path().into()));
     let clients = [shared(), shared(), world.client()];
     // By the clock of the server, which nobody sets: seconds passed, and until when it said that a PID of a version is right.
-    let (mut passed, mut said) = (0i64, BTreeMap::<(&str, &str), i64>::new());
+    // Who has no folder does not hear what others are told; a promise stands when the next one is shorter.
+    let (mut passed, mut said) = (0i64, BTreeMap::<(bool, &str, &str), i64>::new());
     for event in events {
         match event {
             Event::Pass(seconds) => {
@@ -421,7 +422,8 @@ async fn live(events: Vec<Event>) {
                 for asked in world.asked() {
                     let of_pids = asked.strip_prefix("POST /fe ").map(|pids| pids.split(' ').collect::<Vec<_>>());
                     for name in NAMES.iter().filter(|name| !now.broken && of_pids.as_ref().is_none_or(|asked| asked.contains(name))) {
-                        said.insert((now.tag, name), passed + now.pids[name].unwrap() as i64);
+                        let until = said.entry((which == 2, now.tag, name)).or_default();
+                        *until = (passed + now.pids[name].unwrap() as i64).max(*until);
                     }
                 }
                 let Ok(answer) = answer else {
@@ -435,7 +437,7 @@ async fn live(events: Vec<Event>) {
                 assert_eq!(*answer.value, served.map);
                 if let Freshness::Fresh { .. } = answer.freshness {
                     for name in NAMES {
-                        assert!(said[&(tag, name)] > passed, "{name} of {tag} expired");
+                        assert!(said[&(which == 2, tag, name)] > passed, "{name} of {tag} expired");
                     }
                 }
             }

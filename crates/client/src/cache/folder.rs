@@ -148,6 +148,24 @@ impl Folder {
         }
     }
 
+    /// Forgets all answers.
+    pub fn clear(path: &Path) -> io::Result<()> {
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.to_string_lossy().ends_with(SUFFIX) {
+                match fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn file_of(&self, key: &Key) -> PathBuf {
         let mut digest = Sha256::new();
         for part in [key.uri.as_bytes(), key.media_type.as_bytes(), &key.request, self.trust.as_bytes()] {

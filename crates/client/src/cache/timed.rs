@@ -89,11 +89,11 @@ impl TimedMap {
             Some(until) if until > now => return Step::Fresh { until },
             _ => {}
         }
-        let is_past = |expires: Option<Expires>| expires.is_none_or(|expires| expires.is_past(now));
-        let expired: Vec<_> = self.map.pids.keys().filter(|pid| is_past(self.expires_of(pid))).cloned().collect();
-        // What the map as a whole says of some PIDs is asked of the map as a whole; and most of a map is as well had in one piece.
-        let by_whole = expired.iter().any(|pid| !self.pids.contains_key(pid));
-        if !by_pid || by_whole || expired.is_empty() || expired.len() * 2 > self.map.pids.len() {
+        // Of what nobody says when it expires no answer will say it either; and most of a map is as well had in one piece.
+        let Some(_) = self.first else { return Step::Whole };
+        let is_past = |pid: &&Pid| self.expires_of(pid).is_some_and(|expires| expires.is_past(now));
+        let expired: Vec<_> = self.map.pids.keys().filter(is_past).cloned().collect();
+        if !by_pid || expired.is_empty() || expired.len() * 2 > self.map.pids.len() {
             return Step::Whole;
         }
         Step::Refresh(expired)

@@ -164,6 +164,19 @@ fn only_what_is_newer_is_loaded() {
     assert_eq!(&*folder.load_newer(&key("a"), Some(known)).unwrap().body, b"2");
 }
 
+#[test]
+fn all_can_be_forgotten() {
+    let path = tempfile::tempdir().unwrap();
+    let folder = folder(&path.path().join("below"), &Clock::stopped_at(start()));
+    Folder::clear(&folder.path).unwrap();
+    put(&folder, "a", b"1");
+    put(&folder, "b", b"2");
+    fs::write(folder.path.join("somebody-else's"), b"x").unwrap();
+    Folder::clear(&folder.path).unwrap();
+    let left: Vec<_> = files(&folder.path).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(left, [folder.path.join("somebody-else's")]);
+}
+
 /// Another process, another time.
 #[test]
 fn a_clock_set_back_makes_nothing_fresh() {
