@@ -4,7 +4,7 @@
 mod program;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -58,19 +58,24 @@ impl Server {
 
 fn answer(mut connection: &TcpStream, seen: &Mutex<Vec<String>>) -> Option<()> {
     let mut head = Vec::new();
-    for line in BufReader::new(connection).lines() {
+    let mut reader = BufReader::new(connection);
+    for line in reader.by_ref().lines() {
         match line.ok()? {
             line if line.is_empty() => break,
             line => head.push(line),
         }
     }
     let target = head.first()?.split(' ').nth(1)?.to_owned();
+    let length = |line: &String| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok();
+    let mut body = vec![0; head.iter().find_map(length).unwrap_or_default()];
+    reader.read_exact(&mut body).ok()?;
     let known = head.iter().any(|line| line.to_ascii_lowercase().starts_with("if-none-match: \"d1\""));
     let (status, kind, body, control) = match &*target {
         "/" if known => ("304 Not Modified", "directory", "", "no-cache"),
         "/" => ("200 OK", "directory", DIRECTORY, "no-cache"),
         "/net" => ("200 OK", "networkmap", NETWORK_MAP, "max-age=3600"),
         "/costs" => ("200 OK", "costmap", COST_MAP, "max-age=3600"),
+        "/v1/resources/net" => ("200 OK", "", r#"{"resource-id": "net", "seq": 2, "tag": "t2"}"#, "no-store"),
         other => panic!("{other} is not in the directory"),
     };
     seen.lock().unwrap().push(format!("{target} {}", &status[..3]));
@@ -109,4 +114,18 @@ fn a_second_command_asks_only_for_what_is_not_fresh() {
     assert_eq!(server.asked(), ["/ 200", "/net 200"]);
     assert_eq!(server.run(cache.path(), &["get", "net", "--json"]), first);
     assert_eq!(server.asked(), ["/ 304"], "and they were replaced");
+}
+
+/// Whatever was promised: who publishes wants to see it.
+#[test]
+fn what_is_published_is_seen() {
+    let server = Server::start();
+    let cache = tempfile::tempdir().unwrap();
+    let file = cache.path().join("net.json");
+    std::fs::write(&file, NETWORK_MAP).unwrap();
+    server.run(cache.path(), &["get", "net"]);
+    server.run(cache.path(), &["publish", "net", file.to_str().unwrap(), "--admin", &server.url]);
+    server.asked();
+    server.run(cache.path(), &["get", "net"]);
+    assert_eq!(server.asked(), ["/ 200", "/net 200"]);
 }

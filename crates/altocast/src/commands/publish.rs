@@ -1,5 +1,5 @@
 //! `altocast publish`: puts, patches or withdraws a resource through the admin listener.
-use super::reach::{AdminListener, Transport, explained_admin, read, usage};
+use super::reach::{AdminListener, Cache, Transport, explained_admin, read, usage};
 use crate::terminal::{self, Paint};
 use alto::{Document, id::ResourceId};
 use anyhow::Context;
@@ -57,7 +57,9 @@ async fn publish(args: Args) -> anyhow::Result<ExitCode> {
     let id = &args.resource;
     let paint = Paint::stdout();
     let Some(file) = &args.file else {
-        return match admin.delete(id, confirmation).await {
+        let done = admin.delete(id, confirmation).await;
+        Cache::forget();
+        return match done {
             Ok(()) if args.json => say(&serde_json::json!({ "resource-id": id, "withdrawn": true }).to_string()),
             Ok(()) => say(&format!("{} {id}", paint.green("withdrew"))),
             Err(error) => Err(refused(error, id)),
@@ -74,6 +76,8 @@ async fn publish(args: Args) -> anyhow::Result<ExitCode> {
             .map_err(|error| anyhow::anyhow!("{file}: {}\nall that is wrong with it: altocast check {file}", Words(&error)))?;
         admin.put(id, document.media_type(), text, confirmation).await
     };
+    // Whoever publishes wants to see it; also what failed on its way back may have been done.
+    Cache::forget();
     let published = done.map_err(|error| refused(error, id))?;
     if args.json {
         return say(&serde_json::to_string(&published)?);

@@ -57,6 +57,13 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// Forgets what is kept: something was published. A folder that cannot be emptied is no failure of that.
+    pub fn forget() {
+        if let Some(folder) = (Self { no_cache: false }).folder() {
+            let _ = client::forget_answers(&folder);
+        }
+    }
+
     /// XDG Base Directory Specification 0.8: what is not absolute is to be ignored.
     fn folder(&self) -> Option<PathBuf> {
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
