@@ -91,14 +91,17 @@ fn answer(mut connection: &TcpStream, seen: &Mutex<Vec<String>>) -> Option<()> {
 fn a_second_command_asks_only_for_what_is_not_fresh() {
     let server = Server::start();
     let cache = tempfile::tempdir().unwrap();
-    let first = server.run(cache.path(), &["get", "net", "--json"]);
+    let first = server.run(cache.path(), &["get", "net", "--json", "--cached"]);
     assert_eq!(server.asked(), ["/ 200", "/net 200"]);
-    assert_eq!(server.run(cache.path(), &["get", "net", "--json"]), first);
+    assert_eq!(server.run(cache.path(), &["get", "net", "--json", "--cached"]), first);
     assert_eq!(server.asked(), ["/ 304"]);
+    // Who does not say that this is enough is told what the server says now.
+    assert_eq!(server.run(cache.path(), &["get", "net", "--json"]), first);
+    assert_eq!(server.asked(), ["/ 304", "/net 200"]);
     assert_eq!(server.run(cache.path(), &["get", "net", "--json", "--no-cache"]), first);
     assert_eq!(server.asked(), ["/ 200", "/net 200"], "and what is kept is not looked at");
 
-    let rank = ["rank", "--src", "192.0.2.1", "198.51.100.1"];
+    let rank = ["rank", "--cached", "--src", "192.0.2.1", "198.51.100.1"];
     let ranking = server.run(cache.path(), &rank);
     assert_eq!(server.asked(), ["/ 304", "/costs 200"]);
     assert_eq!(server.run(cache.path(), &rank), ranking);
@@ -110,9 +113,9 @@ fn a_second_command_asks_only_for_what_is_not_fresh() {
     for entry in std::fs::read_dir(&folder).unwrap() {
         std::fs::write(entry.unwrap().path(), "altocast-cache 1 damaged").unwrap();
     }
-    assert_eq!(server.run(cache.path(), &["get", "net", "--json"]), first);
+    assert_eq!(server.run(cache.path(), &["get", "net", "--json", "--cached"]), first);
     assert_eq!(server.asked(), ["/ 200", "/net 200"]);
-    assert_eq!(server.run(cache.path(), &["get", "net", "--json"]), first);
+    assert_eq!(server.run(cache.path(), &["get", "net", "--json", "--cached"]), first);
     assert_eq!(server.asked(), ["/ 304"], "and they were replaced");
 }
 
@@ -126,6 +129,6 @@ fn what_is_published_is_seen() {
     server.run(cache.path(), &["get", "net"]);
     server.run(cache.path(), &["publish", "net", file.to_str().unwrap(), "--admin", &server.url]);
     server.asked();
-    server.run(cache.path(), &["get", "net"]);
+    server.run(cache.path(), &["get", "net", "--cached"]);
     assert_eq!(server.asked(), ["/ 200", "/net 200"]);
 }

@@ -185,7 +185,7 @@ impl Client {
 
     /// A resource that is got, whatever it is.
     pub async fn resource(&self, offer: &Offer) -> Result<Answer<Document>, Error> {
-        self.resource_for(Demand::Fresh, offer).await
+        self.resource_for(self.demand(), offer).await
     }
 
     /// The same as the server has it now, also while what is kept is still fresh.
@@ -227,7 +227,7 @@ impl Client {
     /// Where the server says until when the map is valid, as a whole or by PID (draft-alto-caching-subscription section 7), what did not
     /// expire is not asked for: nothing while all of it is valid, only some PIDs when only they expired.
     pub async fn network_map(&self, id: Option<&ResourceId>) -> Result<Answer<NetworkMap>, Error> {
-        self.network_map_for(Demand::Fresh, id).await
+        self.network_map_for(self.demand(), id).await
     }
 
     pub(crate) async fn network_map_for(&self, demand: Demand, id: Option<&ResourceId>) -> Result<Answer<NetworkMap>, Error> {
@@ -243,7 +243,7 @@ impl Client {
 
     /// The cost map of a cost type over a network map (the default one without an id).
     pub async fn cost_map(&self, cost_type: &CostType, network_map: Option<&ResourceId>) -> Result<Answer<CostMap>, Error> {
-        self.cost_map_for(Demand::Fresh, cost_type, network_map).await
+        self.cost_map_for(self.demand(), cost_type, network_map).await
     }
 
     pub(crate) async fn cost_map_for(

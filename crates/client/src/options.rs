@@ -19,6 +19,8 @@ pub struct Options {
     pub token: Option<String>,
     /// A folder of answers that outlive the client and that other processes use too, made when it is missing, for its owner alone. `None`: memory only.
     pub cache_folder: Option<PathBuf>,
+    /// Kept answers are used only when the server confirmed them, though it promised that they hold for longer: what they save is their transfer.
+    pub confirm: bool,
     /// For how long after it expired an answer may stand in for a server that cannot be reached; it then says that it is stale
     /// ([`crate::Freshness::Stale`]). `None`: never, an expired answer is an error then. A server may forbid it (RFC 9111 section 4.2.4).
     pub stale_if_unreachable: Option<Duration>,
@@ -39,6 +41,7 @@ impl Options {
             silence_timeout: Duration::from_secs(30),
             token: None,
             cache_folder: None,
+            confirm: false,
             stale_if_unreachable: None,
             clock: Clock::system(),
             limits: Limits::default(),

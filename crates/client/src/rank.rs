@@ -101,7 +101,7 @@ impl Client {
         // A commit between the two answers leaves them at different versions, also when both are still fresh here: then ask once more.
         let mut attempts = 0;
         let (map, costs, freshness) = loop {
-            let demand = if attempts == 0 { Demand::Fresh } else { Demand::Confirmed };
+            let demand = if attempts == 0 { self.demand() } else { Demand::Confirmed };
             let map = self.network_map_for(demand, Some(&network)).await?;
             let costs = self.cost_map_for(demand, &cost_type, Some(&network)).await?;
             if costs.value.dependent_vtags.first() == map.value.vtag.as_ref() {

@@ -51,15 +51,18 @@ pub struct AdminListener {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Cache {
-    /// Ask for everything anew and keep nothing; else answers are kept in altocast in $XDG_CACHE_HOME, or in ~/.cache
+    /// Do not ask for what the server said is right for a while, and was got in that time; else it is asked whether that is still so
     #[arg(long)]
+    pub cached: bool,
+    /// Ask for everything anew and keep nothing; else answers are kept in altocast in $XDG_CACHE_HOME, or in ~/.cache
+    #[arg(long, conflicts_with = "cached")]
     pub no_cache: bool,
 }
 
 impl Cache {
     /// Forgets what is kept: something was published. A folder that cannot be emptied is no failure of that.
     pub fn forget() {
-        if let Some(folder) = (Self { no_cache: false }).folder() {
+        if let Some(folder) = (Self { cached: false, no_cache: false }).folder() {
             let _ = client::forget_answers(&folder);
         }
     }
@@ -111,7 +114,7 @@ impl Server {
 
     /// A client of it that uses what commands before it kept.
     pub fn client_with(&self, cache: &Cache) -> Result<Client, client::Error> {
-        Client::new(Options { cache_folder: cache.folder(), ..self.transport.options(&self.server) })
+        Client::new(Options { cache_folder: cache.folder(), confirm: !cache.cached, ..self.transport.options(&self.server) })
     }
 }
 

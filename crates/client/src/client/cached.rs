@@ -35,13 +35,18 @@ pub(super) enum Asked {
 }
 
 impl Client {
+    /// What this client is content with.
+    pub(crate) fn demand(&self) -> Demand {
+        if self.options.confirm { Demand::Confirmed } else { Demand::Fresh }
+    }
+
     pub(super) async fn get_as<T: Send + Sync + 'static>(
         &self,
         uri: &Uri,
         wanted: &'static str,
         parse: Parse<T>,
     ) -> Result<Answer<T>, Error> {
-        self.get_for(Demand::Fresh, uri, wanted, parse).await
+        self.get_for(self.demand(), uri, wanted, parse).await
     }
 
     pub(super) async fn get_for<T: Send + Sync + 'static>(

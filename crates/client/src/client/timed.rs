@@ -65,7 +65,7 @@ impl Client {
         part.pids.dedup();
         part.address_types.sort_unstable();
         part.address_types.dedup();
-        self.timed(Demand::Fresh, &Question { network_map, offer, part: Some(part), by_pid: Some(offer) }).await
+        self.timed(self.demand(), &Question { network_map, offer, part: Some(part), by_pid: Some(offer) }).await
     }
 
     async fn timed(&self, demand: Demand, question: &Question<'_>) -> Result<Answer<NetworkMap>, Error> {
