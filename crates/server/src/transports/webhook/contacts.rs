@@ -57,6 +57,11 @@ impl Contact {
     fn kind(&self) -> usize {
         if self.tries > 0 { SLOW } else { FAST }
     }
+
+    /// Whether one more delivery may be under way, and none is forbidden now.
+    fn has_room(&self, each: usize) -> bool {
+        self.in_flight < if self.kind() == SLOW { 1 } else { each } && self.blocked.is_none()
+    }
 }
 
 impl Index<Key> for Contacts {
@@ -117,8 +122,7 @@ impl Contacts {
     fn list(&mut self, key: Key) {
         let each = self.slots.each;
         let contact = &mut self.contacts[key as usize];
-        let room = contact.in_flight < if contact.tries > 0 { 1 } else { each };
-        if !contact.listed && room && !contact.waiting.is_empty() && contact.blocked.is_none() {
+        if !contact.listed && contact.has_room(each) && !contact.waiting.is_empty() {
             contact.listed = true;
             self.ready[contact.kind()].push_back(key);
         }
@@ -137,7 +141,8 @@ impl Contacts {
                     self.list(key);
                     continue;
                 }
-                if contact.blocked.is_some() {
+                // A delivery began since it was listed, or it failed: it is listed again when that is over.
+                if !contact.has_room(self.slots.each) {
                     continue;
                 }
                 let next = contact.waiting.pop_front();
@@ -155,8 +160,8 @@ impl Contacts {
         let each = self.slots.each;
         let contact = self.contacts.get_mut(key as usize)?;
         let kind = contact.kind();
-        let room = contact.in_flight < if kind == SLOW { 1 } else { each } && self.in_use[kind] < [self.slots.fast, self.slots.slow][kind];
-        if room && contact.blocked.is_none() { contact.waiting.pop_front() } else { None }
+        let room = contact.has_room(each) && self.in_use[kind] < [self.slots.fast, self.slots.slow][kind];
+        if room { contact.waiting.pop_front() } else { None }
     }
 
     /// A delivery begins; whether it has a slot of the second kind.

@@ -4,6 +4,9 @@
 //! there is then. So one that is slow is told less often, and costs the same few hundred bytes. Invariants: at most one notification of a
 //! subscription is under way, so it hears versions in their order, dependencies first; after one that nobody acknowledged it is told a full copy; a
 //! contact that fails holds no more than its share of the slots, so it keeps nobody else waiting.
+#[cfg(test)]
+mod tests;
+
 use super::{
     contacts::{Contacts, Slots},
     position,
