@@ -118,7 +118,7 @@ pub struct Limits {
     /// notification of ours came yet ends.
     pub notification_connections_max: usize,
     /// Bytes of a notification before it names a subscription of ours, over a connection over which none came yet. 1 MiB: most are smaller, and
-    /// servers name the subscription first; so strangers make us hold 32 MiB at most.
+    /// servers name the subscription first; so strangers make us hold 32 MiB at most. What is larger is read one at a time.
     pub stranger_bytes_max: usize,
     /// Longest wait for the server when subscriptions are ended. 3 s: what it does not hear of expires.
     pub farewell_time_max: Duration,

@@ -326,6 +326,49 @@ async fn strangers_change_nothing() {
     assert_eq!(replica.resyncs(), 0);
 }
 
+/// However many a server sends at once, one that is large is held at a time; small ones pass.
+#[tokio::test]
+async fn large_notifications_are_read_one_at_a_time() {
+    let (_server, mut replica, mut caller) = started(Limits { stranger_bytes_max: 1000, ..quick() }).await;
+    let whole = |seq: u64| {
+        let mut large = full("s1", seq);
+        large["networkmap"]["network-map"]["b"] = json!({"ipv4": (0..100).map(|n| format!("198.51.100.{n}/32")).collect::<Vec<_>>()});
+        large.as_object_mut().unwrap().remove("subscrid");
+        format!(r#"{{"subscrid":"s1",{}"#, &large.to_string()[1..])
+    };
+    let body = whole(7);
+    let mut half = TcpStream::connect(caller.contact).await.unwrap();
+    let (length, interim) = (body.len(), *b"HTTP/1.1 100 Continue\r\n\r\n");
+    let head = format!(
+        "POST /notification HTTP/1.1\r\nhost: x\r\ncontent-type: {NOTIFICATION}\r\ncontent-length: {length}\r\nexpect: 100-continue"
+    );
+    half.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut read = interim.map(|_| 0);
+    half.read_exact(&mut read).await.unwrap();
+    assert_eq!(read, interim, "its body is being read");
+    half.write_all(&body.as_bytes()[..1500]).await.unwrap();
+    // What lies in its socket is taken when the runtime looks for it.
+    let look = || async {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    look().await;
+    let contact = caller.contact;
+    let other = tokio::spawn(async move { Caller::to(contact).await.request("POST", "/notification", NOTIFICATION, whole(8)).await.0 });
+    assert_eq!(caller.notify(&full("s1", 6)).await, 200, "a small one passes");
+    version(&mut replica, 6, false).await;
+    look().await;
+    assert!(!other.is_finished());
+    half.write_all(&body.as_bytes()[1500..]).await.unwrap();
+    let mut status = [0; 12];
+    half.read_exact(&mut status).await.unwrap();
+    assert_eq!(status, *b"HTTP/1.1 200");
+    version(&mut replica, 7, false).await;
+    assert_eq!(timeout(PATIENCE, other).await.unwrap().unwrap(), 200);
+    version(&mut replica, 8, false).await;
+}
+
 /// Connections that say nothing end when others come; the one that brings notifications stays.
 #[tokio::test]
 async fn silent_connections_keep_nobody_out() {

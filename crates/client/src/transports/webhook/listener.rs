@@ -1,7 +1,8 @@
 //! The listener for notifications: HTTP/1.1, one path, one method.
 //!
 //! Anyone who reaches its port may speak to it. Invariants: who never named a subscription of ours is read no further than
-//! `stranger_bytes_max`, keeps nobody out (of too many connections the oldest of a stranger ends), and learns nothing.
+//! `stranger_bytes_max`, keeps nobody out (of too many connections the oldest of a stranger ends), and learns nothing. What is larger than that
+//! is read one at a time, so all together hold `notification_connections_max` times that, and one body.
 use super::subscriptions::{Refusal, Subscriptions};
 use crate::options::Limits;
 use alto::{ErrorBody, media_type, updates::webhook::NOTIFICATION_PATH};
@@ -25,7 +26,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{AbortHandle, JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -49,6 +50,8 @@ struct Shared {
     limits: Limits,
     /// Longest wait for the next piece of a notification.
     silence: Duration,
+    /// Held by a notification of more than `stranger_bytes_max` until it was taken.
+    large: Arc<Semaphore>,
 }
 
 /// A connection.
@@ -72,7 +75,7 @@ impl Listening {
     /// Takes notifications at `socket` for `subscriptions`.
     pub fn start(socket: TcpListener, subscriptions: Arc<Subscriptions>, limits: Limits, silence: Duration) -> Self {
         let (closing, closed) = watch::channel(());
-        let shared = Arc::new(Shared { subscriptions, limits, silence });
+        let shared = Arc::new(Shared { subscriptions, limits, silence, large: Arc::new(Semaphore::new(1)) });
         Self { task: tokio::spawn(listen(socket, shared, closed)), closing: Some(closing) }
     }
 
@@ -156,8 +159,8 @@ async fn answer(request: Request<Incoming>, shared: &Shared, known: &AtomicBool)
     if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &ErrorBody::syntax("a notification has no content coding"));
     }
-    let body = match read(request.into_body(), shared, known).await {
-        Ok(body) => body,
+    let (body, _large) = match read(request.into_body(), shared, known).await {
+        Ok(read) => read,
         Err(response) => return response,
     };
     match shared.subscriptions.take(body).await {
@@ -171,7 +174,12 @@ async fn answer(request: Request<Incoming>, shared: &Shared, known: &AtomicBool)
     }
 }
 
-async fn read(mut body: Incoming, shared: &Shared, known: &AtomicBool) -> Result<Bytes, Response<Full<Bytes>>> {
+/// A whole body, and the right to hold it if it is a large one.
+async fn read(
+    mut body: Incoming,
+    shared: &Shared,
+    known: &AtomicBool,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response<Full<Bytes>>> {
     let Limits { body_bytes_max, stranger_bytes_max, .. } = shared.limits;
     let too_large = |max: usize, name| {
         let what = format!("the notification is larger than {max} bytes ({name})");
@@ -180,12 +188,12 @@ async fn read(mut body: Incoming, shared: &Shared, known: &AtomicBool) -> Result
     if body.size_hint().lower() > body_bytes_max as u64 {
         return Err(too_large(body_bytes_max, "body_bytes_max"));
     }
-    let mut trusted = known.load(Ordering::Relaxed);
+    let mut large = None;
     let mut read = BytesMut::new();
     loop {
         let data = match timeout(shared.silence, body.frame()).await {
             Err(_) => return Err(empty(StatusCode::REQUEST_TIMEOUT)),
-            Ok(None) => return Ok(read.freeze()),
+            Ok(None) => return Ok((read.freeze(), large)),
             // The connection is broken, or its framing is.
             Ok(Some(Err(_))) => return Err(empty(StatusCode::BAD_REQUEST)),
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
@@ -194,11 +202,11 @@ async fn read(mut body: Incoming, shared: &Shared, known: &AtomicBool) -> Result
             return Err(too_large(body_bytes_max, "body_bytes_max"));
         }
         read.extend_from_slice(&data);
-        if !trusted && read.len() > stranger_bytes_max {
-            trusted = shared.subscriptions.names_one(&read);
-            if !trusted {
+        if large.is_none() && read.len() > stranger_bytes_max {
+            if !known.load(Ordering::Relaxed) && !shared.subscriptions.names_one(&read) {
                 return Err(too_large(stranger_bytes_max, "stranger_bytes_max, before it names a subscription"));
             }
+            large = Some(shared.large.clone().acquire_owned().await.expect("it is never closed"));
         }
     }
 }
