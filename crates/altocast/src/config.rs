@@ -150,9 +150,9 @@ impl Config {
             let meant = meant.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
             problem("rule.metric", format!("{:?} is not one of maps.metrics, so the rule would never act{meant}", metric.as_str()));
         }
-        if self.expiry.len() > maps::expiry::RULES_MAX {
-            let what = format!("there are {} tables, {} are the most; use patterns", self.expiry.len(), maps::expiry::RULES_MAX);
-            problem("expiry", what);
+        let tables_max = maps::Limits::default().expiry_rules_max;
+        if self.expiry.len() > tables_max {
+            problem("expiry", format!("there are {} tables, {tables_max} are the most; use patterns", self.expiry.len()));
         }
         for (at, it) in self.expiry.iter().enumerate() {
             if self.expiry[..at].iter().any(|other| (&other.resource, &other.pid) == (&it.resource, &it.pid)) {
@@ -296,6 +296,12 @@ mod tests {
             assert_eq!(problems, [want], "{text}");
         }
         assert!(Config::default().contradictions().is_empty());
+        let many: String = (0..257).map(|n| format!("[[expiry]]\nresource = \"n{n}\"\nseconds = 5\n")).collect();
+        let problems = parse::parse(&many, "a.toml").0.contradictions();
+        assert_eq!(
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["expiry: there are 257 tables, 256 are the most; use patterns"]
+        );
     }
 
     #[test]

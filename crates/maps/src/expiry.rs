@@ -48,7 +48,8 @@ impl Validity {
     }
 }
 
-/// What an operator promises.
+/// What an operator promises. In a list of them the first counts that fits: for a resource as a whole of those without a PID, for a PID of
+/// those with one, which go before the promise for its map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Which resources.
@@ -64,9 +65,6 @@ pub const LIFETIME_SECONDS_MIN: u64 = 2;
 
 /// The longest lifetime: a year, as caches commonly have it.
 pub const LIFETIME_SECONDS_MAX: u64 = 365 * 24 * 3600;
-
-/// Rules at the most. 256: an operator writes a few, and each is tried on every PID once a commit.
-pub const RULES_MAX: usize = 256;
 
 /// A lifetime that is promised anew every half of it, counted from a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,10 +11,12 @@ pub struct Limits {
     pub routes_max: usize,
     /// Policy rules. Default 1,024: each is tried on every cost.
     pub rules_max: usize,
+    /// Rules that promise for how long resources hold. Default 256: an operator writes a few, and each is tried on every PID once a commit.
+    pub expiry_rules_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pids_max: 16_384, costs_max: 25_000_000, routes_max: 25_000_000, rules_max: 1_024 }
+        Self { pids_max: 16_384, costs_max: 25_000_000, routes_max: 25_000_000, rules_max: 1_024, expiry_rules_max: 256 }
     }
 }
