@@ -21,7 +21,11 @@ use maps::{
     expiry::{MapTerms, Term},
     guidance::{Guidance, NetworkView, Service},
 };
-use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::SystemTime,
+};
 
 /// Maps up to this many bytes are rendered where they are asked for. 128 KiB: half a millisecond.
 const IN_PLACE_BYTES_MAX: usize = 128 << 10;
@@ -62,19 +66,25 @@ impl Expiring {
     /// Those of a snapshot; one of `before` of which nothing changed is taken over with what it rendered.
     pub(crate) fn all(snapshot: &Snapshot, promises: &Arc<Promises>, before: &[Announced]) -> Vec<Announced> {
         let guidance = &snapshot.guidance;
+        let filters: HashMap<&ResourceId, &ResourceId> = guidance
+            .services()
+            .filter_map(|(id, service)| match service {
+                Service::FilteredNetworkMap(map) => Some((map, id)),
+                _ => None,
+            })
+            .collect();
+        let before: HashMap<&ResourceId, &Arc<Self>> = before.iter().map(|before| (&before.map, &before.expiring)).collect();
         let mut taken = BTreeSet::new();
         let mut free = |plain: &ResourceId| free(plain, guidance, &mut taken);
         let announced = guidance.network_maps().filter_map(|view| {
             let version = snapshot.versions.get(&view.id)?;
-            let filtered = guidance.services().find(|(_, service)| matches!(service, Service::FilteredNetworkMap(of) if *of == view.id))?.0;
+            let filtered = *filters.get(&view.id)?;
             let own = guidance.validity(&view.id).map(|validity| &**validity);
             let terms = MapTerms::new(view, own, &promises.rules, version.at)?;
-            let same = before
-                .iter()
-                .map(|before| &before.expiring)
-                .find(|before| Arc::ptr_eq(&before.version, version) && Arc::ptr_eq(&before.promises, promises) && *before.terms == terms);
+            let last = before.get(&view.id).copied();
+            let same =
+                last.filter(|last| Arc::ptr_eq(&last.version, version) && Arc::ptr_eq(&last.promises, promises) && *last.terms == terms);
             let expiring = same.cloned().unwrap_or_else(|| {
-                let last = before.iter().map(|before| &before.expiring).find(|before| before.view.id == view.id);
                 Arc::new(Self {
                     before: last.and_then(|last| last.modified()),
                     view: view.clone(),

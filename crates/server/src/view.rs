@@ -68,11 +68,10 @@ pub(crate) enum Page {
 impl View {
     fn new(snapshot: Arc<Snapshot>, settings: &Settings, promises: Arc<Promises>, before: Option<&Self>) -> Self {
         let expiring = Expiring::all(&snapshot, &promises, before.map_or(&[], |before| &before.expiring));
+        let known: HashMap<&ResourceId, &Expiring> =
+            expiring.iter().map(|announced| (&announced.expiring.view.id, &*announced.expiring)).collect();
         let freshness = |version: &Version, service: &Service| match service {
-            Service::Get(Resource::Network(view)) => {
-                let known = expiring.iter().map(|announced| &announced.expiring).find(|expiring| expiring.view.id == view.id)?;
-                Some(Freshness::of_map(known))
-            }
+            Service::Get(Resource::Network(view)) => known.get(&view.id).copied().map(Freshness::of_map),
             _ => Freshness::of_resource(&snapshot.guidance, version, &promises),
         };
         let kind = |(id, service): (&ResourceId, &Service)| {
