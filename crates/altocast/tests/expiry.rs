@@ -46,9 +46,9 @@ fn freshness(reply: &Reply) -> Option<u64> {
     let expires: Expires = reply.header("expires")?.parse().unwrap();
     let date: Expires = reply.header("date").unwrap().parse().unwrap();
     let age: u64 = reply.header("cache-control").unwrap().strip_prefix("max-age=").unwrap().parse().unwrap();
+    // The date is set when the answer is sent, which is a moment later, of whatever length on a busy machine.
     let left = expires.unix().saturating_sub(date.unix());
-    // The date is set when the answer is sent.
-    assert!(age == left || age == left + 1, "{reply:?}");
+    assert!((left..left + 30).contains(&age), "{reply:?}");
     Some(expires.unix())
 }
 
@@ -81,17 +81,19 @@ fn lifetimes_that_an_operator_promises() {
 
     // A new version, published: the same promise, counted anew.
     assert_eq!(server.put("net", &network("a").replace("192.0.2.0", "198.51.100.0")).status / 100, 2);
+    let before = now();
     let reply = server.get("/resources/net-expiring");
     assert!(text(&reply.body).contains("198.51.100.0/24"));
-    assert!(of(&map(&reply), "a").unwrap() >= now() + 499);
+    assert!(of(&map(&reply), "a").unwrap() >= before + 500);
 
     // Another promise, without a restart and without a version.
     let seq = server.admin("GET", "/v1/resources", "").json();
     write(dir.path(), "altocast.toml", "[maps]\nfolder = \"maps\"\n[[expiry]]\nseconds = 100000\n");
     server.signal("HUP");
     server.wait_log(&["configuration reloaded"]);
-    assert!(of(&map(&server.get("/resources/net-expiring")), "b").unwrap() >= now() + 49_999);
-    assert!(freshness(&server.get("/resources/cost")).unwrap() >= now() + 49_999);
+    let before = now();
+    assert!(of(&map(&server.get("/resources/net-expiring")), "b").unwrap() >= before + 50_000);
+    assert!(freshness(&server.get("/resources/cost")).unwrap() >= before + 50_000);
     assert_eq!(server.admin("GET", "/v1/resources", "").json(), seq);
     write(dir.path(), "altocast.toml", "[maps]\nfolder = \"maps\"\n");
     server.signal("HUP");

@@ -119,7 +119,8 @@ impl Expiring {
         let (this, head) = (self.clone(), head.clone());
         Answer::Later(Box::pin(async move {
             let made = this.made_beside(moment, now).await;
-            match made.answer(&head, now) {
+            // Rendering may have taken a moment: what is said of time goes with the date of the answer.
+            match made.answer(&head, SystemTime::now()) {
                 Answer::Now(reply) => reply,
                 Answer::Later(later) => later.await,
                 Answer::Live(_) => unreachable!("a representation is sent and done"),

@@ -192,7 +192,11 @@ impl Representation {
             return self.reply(cell.get().unwrap_or(&self.identity), &head.method, now, fresh).into();
         }
         let (this, method, fresh) = (self.clone(), head.method.clone(), fresh.map(|fresh| Fresh::until(fresh.expires)));
-        Answer::Later(Box::pin(async move { this.reply(this.form(coding).await, &method, now, fresh.as_ref()) }))
+        Answer::Later(Box::pin(async move {
+            let form = this.form(coding).await;
+            // What it says of time is to go with the date that it will have.
+            this.reply(form, &method, modified::second(SystemTime::now()), fresh.as_ref())
+        }))
     }
 
     /// The conditions in their order (RFC 9110 section 13.2.2): a date counts only where no tag is named.

@@ -128,8 +128,8 @@ fn assert_fresh(answer: &Answer, until: u64) {
     let seconds: u64 = answer.field("cache-control").strip_prefix("max-age=").unwrap().parse().unwrap();
     assert_eq!(unix(answer.field("expires")), until);
     let now = unix(answer.field("date"));
-    // They may be of two neighbouring seconds: the date is set when the answer is sent.
-    assert!(now + seconds == until || now + seconds == until + 1, "{now} {seconds} {until}");
+    // The date is set when the answer is sent, which is a moment later, of whatever length on a busy machine.
+    assert!((until..until + 30).contains(&(now + seconds)), "{now} {seconds} {until}");
 }
 
 /// Sections 7.3.1 and 7.3.2 of draft-alto-caching-subscription, over the map of RFC 7285 section 11.2.1.7.
