@@ -9,18 +9,20 @@ mod delivery;
 mod policy;
 mod position;
 mod record;
+mod subscription;
 mod writing;
 
 pub(crate) use self::{
-    core::Id,
     delivery::trusted,
     policy::{Policy, Requester},
+    subscription::Id,
 };
 
 use self::{
-    core::{Bounds, Core, Delivery, New, Reason},
+    core::{Bounds, Core, Delivery},
     delivery::Link,
     record::{Follows, Record},
+    subscription::{New, Reason},
     writing::Writer,
 };
 use super::{Transports, clients::Transport};
@@ -42,7 +44,7 @@ use tokio::sync::{Notify, watch};
 
 /// How often it is written down where the subscriptions are. 2 s: so much of what was acknowledged may be told again after a crash.
 const POSITIONS_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a connection is kept for the next notification. 60 s: below what subscribers' servers commonly allow is better, above it nothing is lost.
+/// How long a connection is kept for the next notification. 60 s: as long as web servers commonly keep it; one that was closed costs a new one.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a subscription of before a restart waits for its resource to come back.
 const ORPHAN_TIME_MAX: Duration = Duration::from_secs(600);
@@ -364,7 +366,7 @@ async fn deliver(transports: Arc<Transports>, links: Links, mut delivery: Delive
     }
     if let Some(link) = link {
         let mut links = lock(&links);
-        let idle: usize = links.len();
+        let idle: usize = links.values().map(Vec::len).sum();
         if idle < webhooks.limits.notifications_at_once {
             links.entry(contact).or_default().push(link);
         }

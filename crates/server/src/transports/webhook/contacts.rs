@@ -3,7 +3,7 @@
 //! A contact that did not answer is blocked for a while and then tried with one delivery at a time, in slots of its own kind, until it answers. A
 //! delivery that takes its time gives its slot up for one of those too. Invariants: the slots in use of each kind are at most as many as there are;
 //! a contact is in a ready queue, once, as long as it could be sent something but for a slot.
-use super::core::Key;
+use super::subscription::Key;
 use alto::updates::webhook::ContactAddress;
 use slab::Slab;
 use std::{

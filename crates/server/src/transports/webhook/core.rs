@@ -11,61 +11,18 @@ use super::{
     contacts::{Contacts, Slots},
     position,
     record::{Follows, Record},
+    subscription::{Feed, Id, Key, New, Phase, Reason, Seen, Subscription},
 };
-use crate::transports::clients::Client;
 use alto::updates::webhook::{ContactAddress, Content, EventType, Notification, Substate, Version};
 use bytes::Bytes;
-use history::{Accepts, Cursor, Start, View, ViewId};
+use history::{Accepts, Start, View, ViewId};
 use slab::Slab;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    fmt,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// `subscrid`: 128 bits that nobody can guess.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Id(pub(crate) [u8; 16]);
-
-impl Id {
-    /// The one with this text.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let digits = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        digits.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(|number| Self(number.to_be_bytes()))
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Why a subscription ended; `reason` of the last notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    Expired,
-    Unsubscribed,
-    Withdrawn,
-}
-
-impl Reason {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Unsubscribed => "unsubscribed",
-            Self::Withdrawn => "the resource was withdrawn",
-        }
-    }
-}
 
 /// Bounds and times; see `Limits` of this crate.
 #[derive(Debug, Clone)]
@@ -84,72 +41,6 @@ const STRANGE_TIME_MAX: Duration = Duration::from_secs(30);
 const FIRST_DELAY: Duration = Duration::from_millis(5);
 /// How often the last notification is tried.
 const LAST_TRIES_MAX: u8 = 3;
-
-/// A subscription to be.
-pub(crate) struct New {
-    pub(crate) id: Id,
-    /// What it follows, dependencies first, at least one; and whether it was told the newest of it before a restart.
-    pub(crate) feeds: Vec<(EventType, Arc<View>, bool)>,
-    /// In the order of preference, at least one.
-    pub(crate) contacts: Vec<ContactAddress>,
-    pub(crate) expires: Instant,
-    pub(crate) incremental: bool,
-    pub(crate) client: Client,
-}
-
-/// What one of them is.
-pub(crate) struct Seen {
-    pub(crate) event_types: Vec<EventType>,
-    /// As it was given last.
-    pub(crate) lifetime: Duration,
-    /// To be written down; without its end.
-    pub(crate) record: Record,
-}
-
-pub(super) type Key = u32;
-
-struct Subscription {
-    id: Id,
-    feeds: Box<[Feed]>,
-    /// Keys of contacts.
-    contacts: Box<[Key]>,
-    /// Which of them is in use.
-    at: u8,
-    /// Failures in a row that are its own.
-    tries: u8,
-    incremental: bool,
-    acknowledged: bool,
-    phase: Phase,
-    ending: Option<Reason>,
-    created: Instant,
-    expires: Instant,
-    lifetime: Duration,
-    failing_since: Option<Instant>,
-    client: Client,
-}
-
-struct Feed {
-    cursor: Cursor,
-    event_type: EventType,
-    /// Digest of the content that the cursor is at.
-    told: u64,
-    /// Its subscriber has that content, and may be told a change from there.
-    has: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// It is being written down; nothing is sent before that is done.
-    Storing,
-    /// It has been told everything.
-    Idle,
-    /// In the queue of its contact.
-    Queued,
-    /// One notification is under way: of a feed, or the last.
-    Sending(Option<u8>),
-    /// Until then nothing is sent.
-    Waiting(Instant),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {

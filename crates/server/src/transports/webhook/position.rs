@@ -3,7 +3,7 @@
 //! A digest names a subscription, an event type and the tag of what was acknowledged. They are written in pieces, now and then; what was acknowledged since, or
 //! cannot be read, is told again, as a full copy. Invariant: a digest in the store is of the last acknowledged contents or of older ones that the
 //! subscriber had in between; pieces of another process are replaced before the first delivery.
-use super::core::Id;
+use super::subscription::Id;
 use alto::{id::Tag, updates::webhook::EventType};
 
 /// Subscriptions of one piece. 512: 4 KiB.

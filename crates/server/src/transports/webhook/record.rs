@@ -1,7 +1,7 @@
 //! Subscriptions on the disk: a record for each, and where they are in pieces of [`super::position`].
 //!
 //! A record is JSON: it outlives this process, and people may have to read it. Unit: `expires-at` is seconds of the Unix epoch.
-use super::core::Id;
+use super::subscription::Id;
 use alto::{
     id::ResourceId,
     updates::webhook::{ContactAddress, EventType},
