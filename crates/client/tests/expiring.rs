@@ -240,6 +240,24 @@ async fn the_body_says_when_it_expires() {
     assert_eq!(world.asked().len(), 2);
 }
 
+/// Servers commonly forbid to store what answers a POST. A part is not kept then, but a date renews a map that was let be kept.
+#[tokio::test]
+async fn parts_that_are_not_to_be_stored_renew_a_map() {
+    let world = World::new(&[("a", Some(50)), ("b", Some(90)), ("c", Some(90))], None).await;
+    let client = world.client();
+    client.network_map(None).await.unwrap();
+    world.say(|said| said.fields = "cache-control: no-store");
+    world.pass(50);
+    assert_eq!(client.network_map(None).await.unwrap().freshness, fresh(90));
+    assert_eq!(client.network_map(None).await.unwrap().freshness, fresh(90));
+    assert_eq!(world.asked(), ["GET /ne", "POST /fe a"]);
+    let part = Filter { pids: vec!["a".parse().unwrap()], address_types: Vec::new() };
+    for _ in 0..2 {
+        client.filtered_network_map(None, &part).await.unwrap();
+        assert_eq!(world.asked(), ["POST /fe a"]);
+    }
+}
+
 #[tokio::test]
 async fn a_server_whose_clock_is_another() {
     for (ahead, until) in [(0, 50), (1000, 50), (-20, 30)] {

@@ -179,8 +179,9 @@ impl Client {
                 return Ok(Renewed::Changed);
             };
             match map.renewed(piece, &TimedMap::of(question.checked(&reply.uri, answer)?, ahead)) {
-                Ok(renewed) if said.may_be_stored() => map = renewed,
-                Ok(_) | Err(Changed) => return Ok(Renewed::Changed),
+                // Also where the answer is not to be stored: of it only dates are taken over, into a map that was let be kept.
+                Ok(renewed) => map = renewed,
+                Err(Changed) => return Ok(Renewed::Changed),
             }
         }
         Ok(Renewed::Map(map, received))
