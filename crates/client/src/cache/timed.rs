@@ -78,9 +78,12 @@ impl TimedMap {
     /// When the first of it expires; `None` where of something nobody said when it does. `asked`: PIDs that were asked for by name; that one
     /// of them is not there is right for as long as the map as a whole.
     pub fn earliest(&self, asked: &[Pid]) -> Option<SystemTime> {
-        let absent = asked.iter().any(|pid| !self.map.pids.contains_key(pid));
-        let first = if absent { self.first.min(self.expires) } else { self.first };
+        let first = if self.lacks(asked) { self.first.min(self.expires) } else { self.first };
         first.map(Expires::instant)
+    }
+
+    fn lacks(&self, asked: &[Pid]) -> bool {
+        asked.iter().any(|pid| !self.map.pids.contains_key(pid))
     }
 
     /// What to do now. `asked`: as in [`TimedMap::earliest`]; `by_pid`: whether single PIDs can be asked for.
@@ -93,7 +96,8 @@ impl TimedMap {
         let Some(_) = self.first else { return Step::Whole };
         let is_past = |pid: &&Pid| self.expires_of(pid).is_some_and(|expires| expires.is_past(now));
         let expired: Vec<_> = self.map.pids.keys().filter(is_past).cloned().collect();
-        if !by_pid || expired.is_empty() || expired.len() * 2 > self.map.pids.len() {
+        let still_absent = !self.lacks(asked) || self.expires.is_some_and(|expires| !expires.is_past(now));
+        if !by_pid || !still_absent || expired.is_empty() || expired.len() * 2 > self.map.pids.len() {
             return Step::Whole;
         }
         Step::Refresh(expired)

@@ -63,6 +63,8 @@ fn what_to_do_with_a_kept_map() {
     // RFC 7285 section 11.3.1.6: PIDs that are not there are passed over.
     assert_eq!(timed("t", None, "a=50").step(at(20), &pids("a b"), true), Step::Whole, "how long will there be no b?");
     assert_eq!(timed("t", Some(40), "a=50").step(at(20), &pids("a b"), true), fresh(40));
+    assert_eq!(timed("t", Some(40), "a=10 c=50").step(at(20), &pids("a b c"), true), refresh("a"));
+    assert_eq!(timed("t", Some(40), "a=10 c=50").step(at(40), &pids("a b c"), true), Step::Whole, "there may be a b now");
 }
 
 #[test]
