@@ -352,6 +352,11 @@ async fn a_folder_keeps_both_levels() {
     assert_eq!(world.asked(), ["POST /fe a"], "another process refreshes what expired");
     assert_eq!(client().network_map(None).await.unwrap().freshness, fresh(90));
     assert!(world.asked().is_empty(), "and all see it");
+    let part = Filter { pids: vec!["b".parse().unwrap(), "a".parse().unwrap()], address_types: Vec::new() };
+    let first = client().filtered_network_map(None, &part).await.unwrap();
+    let second = client().filtered_network_map(None, &part).await.unwrap();
+    assert_eq!((second.freshness, &second.body), (first.freshness, &first.body));
+    assert_eq!(world.asked(), ["POST /fe a b"]);
     // Set back to before it came.
     world.clock.set(start());
     let late = World { clock: Clock::stopped_at(start()), said: world.said.clone(), server: world.server };
