@@ -15,7 +15,7 @@ use bytes::Bytes;
 use history::Coding;
 use http::{
     HeaderValue, StatusCode,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY},
+    header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, VARY},
     request::Parts,
 };
 use std::{
@@ -136,11 +136,13 @@ impl Public {
     fn compute(&self, asked: &Asked) -> Reply {
         let view = self.views.current();
         let limits = &self.queries.limits;
-        let answered = match view.entry(asked.id.as_str()) {
-            Some((_, Kind::Query { expiring: Some(map), .. })) => {
-                Some(maps::guidance::expiring_part(&map.view, &map.terms, &asked.body, limits, SystemTime::now()))
-            }
-            _ => view.snapshot.guidance.answer(&asked.id, &asked.body, asked.client, limits),
+        let expiring = match view.entry(asked.id.as_str()) {
+            Some((_, Kind::Query { expiring, .. })) => expiring.as_ref(),
+            _ => None,
+        };
+        let answered = match expiring {
+            Some(map) => Some(maps::guidance::expiring_part(&map.view, &map.terms, &asked.body, limits, SystemTime::now())),
+            None => view.snapshot.guidance.answer(&asked.id, &asked.body, asked.client, limits),
         };
         match answered {
             None => reply::not_found(asked.id.as_str()),
@@ -164,6 +166,10 @@ impl Public {
                     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(negotiate::name(coding)));
                 }
                 headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+                if expiring.is_some() {
+                    // Its client may keep it until the dates in it; caches keep no answer to POST that does not say so (RFC 9110 section 9.3.3).
+                    headers.remove(CACHE_CONTROL);
+                }
                 reply
             }
         }
