@@ -31,7 +31,7 @@ use alto::updates::webhook::{ContactAddress, EventType};
 use arc_swap::ArcSwap;
 use history::{OpenError, View, ViewId};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, Ipv4Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -53,7 +53,7 @@ const ORPHAN_TIME_MAX: Duration = Duration::from_secs(600);
 pub(crate) struct Webhooks {
     core: Mutex<Core>,
     /// Views with news that nobody looked at yet.
-    rung: Mutex<Vec<ViewId>>,
+    rung: Mutex<HashSet<ViewId>>,
     wake: Notify,
     writer: Writer,
     policy: ArcSwap<Policy>,
@@ -224,13 +224,7 @@ impl Webhooks {
 
     /// There is news of these views. Quick: who publishes calls it.
     pub(crate) fn ring(&self, views: &[Arc<View>]) {
-        let mut rung = lock(&self.rung);
-        for view in views {
-            if !rung.contains(view.id()) {
-                rung.push(view.id().clone());
-            }
-        }
-        drop(rung);
+        lock(&self.rung).extend(views.iter().map(|view| view.id().clone()));
         self.wake.notify_one();
     }
 
@@ -257,7 +251,11 @@ pub(crate) enum Refusal {
 /// Takes up what the store knows, then delivers until `stop`.
 pub(crate) async fn run(transports: Arc<Transports>, mut stop: watch::Receiver<bool>) {
     let webhooks = &transports.webhooks;
-    restore(&transports).await;
+    tokio::select! {
+        () = restore(&transports) => {}
+        // Nothing was sent, so nothing has changed.
+        _ = stop.wait_for(|stop| *stop) => return webhooks.writer.stop().await,
+    }
     let mut deliverer = Deliverer { transports: transports.clone(), links: Arc::default() };
     let mut positions = tokio::time::interval(POSITIONS_INTERVAL);
     positions.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -420,7 +418,7 @@ async fn adopt(transports: &Arc<Transports>) {
     }
 }
 
-async fn take_up(transports: &Arc<Transports>, id: Id, record: Record, positions: Option<&std::collections::HashSet<u64>>) {
+async fn take_up(transports: &Arc<Transports>, id: Id, record: Record, positions: Option<&HashSet<u64>>) {
     let webhooks = &transports.webhooks;
     let left = Duration::from_secs(record.expires_at.saturating_sub(epoch_seconds(SystemTime::now())));
     if left.is_zero() {

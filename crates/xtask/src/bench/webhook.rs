@@ -54,6 +54,8 @@ pub fn measure(program: &Path, scratch: &Path, effort: Effort) -> Result<Vec<Row
         per_notification.push(Cpu::of(pid).seconds_since(&cpu) * 1e6 / count as f64);
     }
     let (rates, peers, cpu) = (Spread::of(&mut rates), Spread::of(&mut peers), Spread::of(&mut per_notification));
+    drop(ours);
+    let beside = beside_bad_ones(program, scratch, &sink, count, rounds)?;
     Ok(vec![
         Row {
             what: format!("webhook, {count} subscriptions to one sink: notifications in a second"),
@@ -70,7 +72,48 @@ pub fn measure(program: &Path, scratch: &Path, effort: Effort) -> Result<Vec<Row
             peer: String::new(),
             ratio: String::new(),
         },
+        beside,
     ])
+}
+
+/// Contacts that do not answer: half of them refuse connections, the others take them and say nothing.
+const BAD_CONTACTS: usize = 300;
+
+/// Whether those who answer wait for the three in ten that do not.
+fn beside_bad_ones(program: &Path, scratch: &Path, sink: &Server, count: u64, rounds: usize) -> Result<Row> {
+    let mut ours = Ours::start(program, scratch, 0, EVENT_BYTES)?;
+    let public = ours.server.http1;
+    let good = count * 7 / 10;
+    for _ in 0..good {
+        subscribe(public, sink.http1.port())?;
+    }
+    until(&ours, good)?;
+    let last_ms = |ours: &mut Ours| -> Result<Spread> {
+        let mut times = Vec::new();
+        for _ in 0..rounds {
+            let (expected, started) = (sent(ours)? + good, Instant::now());
+            ours.publish(EVENT_BYTES)?;
+            until(ours, expected)?;
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(Spread::of(&mut times))
+    };
+    let alone = last_ms(&mut ours)?;
+    let contacts: Vec<TcpListener> = (0..BAD_CONTACTS).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let ports: Vec<u16> = contacts.iter().map(|contact| Ok(contact.local_addr()?.port())).collect::<Result<_>>()?;
+    let hanging: Vec<TcpListener> = contacts.into_iter().step_by(2).collect();
+    for at in 0..count - good {
+        subscribe(public, ports[at as usize % BAD_CONTACTS])?;
+    }
+    let beside = last_ms(&mut ours)?;
+    drop(hanging);
+    Ok(Row {
+        what: format!("  to the last of {good} when 3 of 10 subscribers fail or hang"),
+        target: "as without them".into(),
+        ours: beside.show_in("ms", 0),
+        peer: format!("without {}", alone.show_in("ms", 0)),
+        ratio: format!("{:.2}", beside.median / alone.median),
+    })
 }
 
 /// nginx that takes every notification and does nothing with it.
