@@ -77,7 +77,7 @@ fn notes(part: &str) -> String {
         "webhook" => "
 - A change of a cost map is told to every subscription, as a merge patch of 1 KB; nginx with one worker takes it. h2load posts the body of such a
   notification to the same nginx, with one thread and as many connections (8), in turns. Time runs from the start of the request that publishes to the
-  last acknowledgement, which is looked for every 3 ms; median (min-max) of 9 rounds.
+  last notification that nginx counts, which is asked every 2 ms; median (min-max) of 9 rounds.
 - Memory is what the resident memory grew by when all had subscribed and been told the first full copy.
 - Those that fail or hang are 300 contacts with ten subscriptions each: half refuse connections, half take them and say nothing."
             .to_owned(),

@@ -36,20 +36,20 @@ pub fn measure(program: &Path, scratch: &Path, effort: Effort) -> Result<Vec<Row
 
     thread::sleep(Duration::from_millis(300));
     let resident = usage::resident_bytes(pid);
-    let before = sent(&ours)?;
+    let mut taken = Taken::by(&sink)?;
     for _ in 0..count {
         subscribe(public, sink.http1.port())?;
     }
-    until(&ours, before + count)?;
+    taken.until(count)?;
     thread::sleep(Duration::from_millis(300));
     let each_bytes = usage::resident_bytes(pid).saturating_sub(resident) as f64 / count as f64;
 
     let (mut rates, mut peers, mut per_notification) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         peers.push(h2load(sink.http1, &body, count)?);
-        let (expected, cpu, started) = (sent(&ours)? + count, Cpu::of(pid), Instant::now());
+        let (mut taken, cpu, started) = (Taken::by(&sink)?, Cpu::of(pid), Instant::now());
         ours.publish(EVENT_BYTES)?;
-        until(&ours, expected)?;
+        taken.until(count)?;
         rates.push(count as f64 / started.elapsed().as_secs_f64());
         per_notification.push(Cpu::of(pid).seconds_since(&cpu) * 1e6 / count as f64);
     }
@@ -84,16 +84,17 @@ fn beside_bad_ones(program: &Path, scratch: &Path, sink: &Server, count: u64, ro
     let mut ours = Ours::start(program, scratch, 0, EVENT_BYTES)?;
     let public = ours.server.http1;
     let good = count * 7 / 10;
+    let mut taken = Taken::by(sink)?;
     for _ in 0..good {
         subscribe(public, sink.http1.port())?;
     }
-    until(&ours, good)?;
+    taken.until(good)?;
     let last_ms = |ours: &mut Ours| -> Result<Spread> {
         let mut times = Vec::new();
         for _ in 0..rounds {
-            let (expected, started) = (sent(ours)? + good, Instant::now());
+            let (mut taken, started) = (Taken::by(sink)?, Instant::now());
             ours.publish(EVENT_BYTES)?;
-            until(ours, expected)?;
+            taken.until(good)?;
             times.push(started.elapsed().as_secs_f64() * 1e3);
         }
         Ok(Spread::of(&mut times))
@@ -128,7 +129,7 @@ events {{ worker_connections 4000; }}
 http {{
 {temp}
 access_log off; keepalive_requests 100000000; keepalive_timeout 600s;
-server {{ listen {address}; location = /notification {{ return 200; }} }}
+server {{ listen {address}; location = /notification {{ return 200; }} location = /status {{ stub_status; }} }}
 }}
 "
     );
@@ -190,22 +191,40 @@ fn sample(ours: &mut Ours) -> Result<Vec<u8>> {
     Ok(sample)
 }
 
-/// Notifications that were taken so far.
-fn sent(ours: &Ours) -> Result<u64> {
-    let metrics = request(ours.server.admin, "GET", "/metrics", &[], b"")?.body;
-    let text = String::from_utf8(metrics)?;
-    let line =
-        text.lines().find_map(|line| line.strip_prefix(r#"alto_updates_sent_total{transport="webhook"} "#)).context("no such counter")?;
-    Ok(line.trim().parse::<f64>()? as u64)
+/// What the web server takes.
+struct Taken<'a> {
+    sink: &'a Server,
+    /// Requests when it began to be counted, and questions for that since.
+    before: u64,
+    asked: u64,
 }
 
-fn until(ours: &Ours, expected: u64) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while sent(ours)? < expected {
-        ensure!(Instant::now() < deadline, "{} of {expected} notifications after a minute", sent(ours)?);
-        thread::sleep(Duration::from_millis(3));
+impl<'a> Taken<'a> {
+    /// From now on.
+    fn by(sink: &'a Server) -> Result<Self> {
+        Ok(Self { sink, before: requests(sink)?, asked: 0 })
     }
-    Ok(())
+
+    /// Waits for so many notifications. Every 2 ms: to ask the server under test more than that would measure the answers.
+    fn until(&mut self, expected: u64) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            self.asked += 1;
+            let taken = requests(self.sink)? - self.before - self.asked;
+            if taken >= expected {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{taken} of {expected} notifications after a minute");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// All that were ever sent to it, this one included.
+fn requests(sink: &Server) -> Result<u64> {
+    let status = String::from_utf8(request(sink.http1, "GET", "/status", &[], b"")?.body)?;
+    let counts = status.lines().nth(2).context("no counts")?;
+    Ok(counts.split_whitespace().nth(2).context("no count of requests")?.parse()?)
 }
 
 /// Requests in a second, of one thread.

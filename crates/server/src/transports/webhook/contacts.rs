@@ -31,6 +31,8 @@ pub(super) struct Contact {
     users: usize,
     /// Failures in a row.
     tries: u32,
+    /// It answered the last delivery. One that has yet to answer is sent one at a time: many that hang do not fill the slots.
+    answers: bool,
     blocked: Option<Instant>,
     failing_since: Option<Instant>,
     /// It is in a ready queue.
@@ -60,7 +62,7 @@ impl Contact {
 
     /// Whether one more delivery may be under way, and none is forbidden now.
     fn has_room(&self, each: usize) -> bool {
-        self.in_flight < if self.kind() == SLOW { 1 } else { each } && self.blocked.is_none()
+        self.in_flight < if self.answers { each } else { 1 } && self.blocked.is_none()
     }
 }
 
@@ -84,8 +86,8 @@ impl Contacts {
     pub(super) fn join(&mut self, address: ContactAddress) -> Key {
         let contacts = &mut self.contacts;
         let key = *self.by_address.entry(address).or_insert_with(|| {
-            let (waiting, in_flight, users, tries) = (VecDeque::new(), 0, 0, 0);
-            let contact = Contact { address, waiting, in_flight, users, tries, blocked: None, failing_since: None, listed: false };
+            let (waiting, in_flight, users, tries, answers) = (VecDeque::new(), 0, 0, 0, false);
+            let contact = Contact { address, waiting, in_flight, users, tries, answers, blocked: None, failing_since: None, listed: false };
             Key::try_from(contacts.insert(contact)).expect("contacts have a bound far below")
         });
         self.contacts[key as usize].users += 1;
@@ -194,7 +196,7 @@ impl Contacts {
     /// It answers; when it was to be tried again, if it was blocked.
     pub(super) fn works(&mut self, key: Key) -> Option<Instant> {
         let contact = &mut self.contacts[key as usize];
-        contact.tries = 0;
+        (contact.tries, contact.answers) = (0, true);
         contact.failing_since = None;
         let blocked = contact.blocked.take();
         self.list(key);
@@ -207,7 +209,7 @@ impl Contacts {
         if contact.blocked.is_some() {
             return None;
         }
-        contact.tries = contact.tries.saturating_add(1);
+        (contact.tries, contact.answers) = (contact.tries.saturating_add(1), false);
         Some((contact.tries, *contact.failing_since.get_or_insert(now)))
     }
 
