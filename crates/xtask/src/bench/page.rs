@@ -23,7 +23,7 @@ pub struct Row {
 const HEAD: &str = "# Benchmarks
 
 Made by `cargo xtask bench`, which builds everything optimised and starts all servers on free ports; `cargo xtask bench fan-out` measures one part
-and rewrites its section. It needs `apt-get install nginx libnginx-mod-nchan mosquitto`. Do not edit.
+and rewrites its section. It needs `apt-get install nginx libnginx-mod-nchan mosquitto nghttp2-client`. Do not edit.
 ";
 
 /// Replaces the section of a part.
