@@ -147,11 +147,17 @@ async fn connection<H: Handler>(incoming: Incoming, local: SocketAddr, listening
     let _connected = listening.metrics.as_ref().map(|metrics| metrics.connected(Protocol::Http3));
     let connection = ConnectionId::next();
     let peer = Peer { address, local, secure: true, protocol: Protocol::Http3, connection, push: false };
-    if let Err(error) = run(&quic, peer, &listening, stage).await {
-        tracing::debug!(peer = %address, %error, "HTTP/3 connection ended");
+    match run(&quic, peer, &listening, stage).await {
+        // To close it throws away what the client has not got yet (RFC 9000 section 10.2): the end of its last answer is on the way.
+        Ok(()) => drop(timeout((3 * quic.rtt()).clamp(LINGER_MIN, LINGER_MAX), quic.closed()).await),
+        Err(error) => tracing::debug!(peer = %address, %error, "HTTP/3 connection ended"),
     }
     quic.close(VarInt::from_u32(Code::H3_NO_ERROR.value() as u32), b"");
 }
+
+/// How long a connection lives on after its last answer: three round trips, as many as a lost packet takes, but no less and no more than this.
+const LINGER_MIN: Duration = Duration::from_millis(100);
+const LINGER_MAX: Duration = Duration::from_secs(1);
 
 /// Requests at work on a connection.
 struct Active(Arc<AtomicUsize>);
