@@ -21,7 +21,7 @@ pub(crate) use self::{
 use self::{
     core::{Bounds, Core, Delivery},
     delivery::Link,
-    record::{Follows, Record},
+    record::{Follows, Known, Record},
     subscription::{New, Reason},
     writing::Writer,
 };
@@ -59,6 +59,8 @@ pub(crate) struct Webhooks {
     policy: ArcSwap<Policy>,
     /// Subscriptions of before a restart are still being taken up: one that is not known may be.
     restoring: AtomicBool,
+    /// What the store knew before the first request.
+    known: Mutex<Option<Known>>,
     /// Those whose resource is not there, since when.
     orphans: Mutex<Vec<(Id, Record, Instant)>>,
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -131,6 +133,7 @@ impl Webhooks {
             writer: Writer::default(),
             policy: ArcSwap::from_pointee(policy),
             restoring: AtomicBool::new(false),
+            known: Mutex::default(),
             orphans: Mutex::default(),
             tls,
             limits: limits.clone(),
@@ -235,6 +238,11 @@ impl Webhooks {
 
     /// From now on subscriptions are kept there; those that are there will be taken up by [`run`].
     pub(crate) fn keep_in(&self, store: Arc<dyn Store>) -> std::io::Result<()> {
+        // Now: whatever is written from here on is known already.
+        match record::read(&*store) {
+            Ok(known) => *lock(&self.known) = Some(known),
+            Err(why) => tracing::error!("subscriptions cannot be read, those of before are left alone: {why}"),
+        }
         self.restoring.store(true, Relaxed);
         self.writer.start(store)
     }
@@ -376,17 +384,8 @@ async fn deliver(transports: Arc<Transports>, links: Links, mut delivery: Delive
 /// Takes up the subscriptions of before.
 async fn restore(transports: &Arc<Transports>) {
     let webhooks = &transports.webhooks;
-    let Some(store) = webhooks.writer.store() else { return };
-    let read = tokio::task::spawn_blocking(move || record::read(&*store)).await;
-    let known = match read {
-        Ok(Ok(known)) => known,
-        Ok(Err(why)) => {
-            tracing::error!("subscriptions cannot be read, those of before are left alone: {why}");
-            webhooks.restoring.store(false, Relaxed);
-            return;
-        }
-        Err(_) => return,
-    };
+    let known = lock(&webhooks.known).take();
+    let Some(known) = known else { return webhooks.restoring.store(false, Relaxed) };
     if known.unreadable > 0 {
         tracing::warn!("{} subscriptions in the data folder cannot be read and are left alone", known.unreadable);
     }

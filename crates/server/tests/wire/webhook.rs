@@ -49,12 +49,33 @@ impl Notified {
 
 impl Subscriber {
     fn new() -> Self {
+        Self::over(|stream| stream)
+    }
+
+    /// One that speaks TLS, and the certificate that says who it is.
+    fn secure() -> (Self, String) {
+        let key = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![key.cert.der().clone()], private)
+            .unwrap();
+        let config = Arc::new(config);
+        let accept = move |stream| rustls::StreamOwned::new(rustls::ServerConnection::new(config.clone()).unwrap(), stream);
+        (Self::over(accept), key.cert.pem())
+    }
+
+    fn over<S: Read + Write + Send + 'static>(accept: impl Fn(TcpStream) -> S + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, requests) = channel();
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (Ok(stream), sender) = (stream, sender.clone()) else { return };
+                let stream = accept(stream);
                 thread::spawn(move || serve(stream, &sender));
             }
         });
@@ -84,9 +105,8 @@ impl Subscriber {
     }
 }
 
-fn serve(stream: TcpStream, requests: &Sender<Notified>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut stream = stream;
+fn serve(stream: impl Read + Write, requests: &Sender<Notified>) {
+    let mut reader = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
         loop {
@@ -111,7 +131,7 @@ fn serve(stream: TcpStream, requests: &Sender<Notified>) {
         }
         // A test that drops the request closes the connection.
         let Ok(answer) = answers.recv() else { return };
-        if stream.write_all(answer.as_bytes()).is_err() {
+        if reader.get_mut().write_all(answer.as_bytes()).and_then(|()| reader.get_mut().flush()).is_err() {
             return;
         }
     }
@@ -403,7 +423,8 @@ fn withdrawn_and_expired() {
     let (served, subscriber) = (serving(Limits { subscription_time_max: Duration::from_secs(1), ..impatient() }), Subscriber::new());
     assert_eq!(served.subscribe(&subscriber.wish(&["NetworkMap"]))["expires"], 1, "it is told how long it really lives");
     subscriber.take();
-    assert_eq!((&subscriber.take().body["substate"], true), (&json!("terminated"), true));
+    let last = subscriber.take();
+    assert_eq!((&last.body["substate"], &last.body["reason"]), (&json!("terminated"), &json!("expired")));
     let served = {
         served.stopped();
         serving(impatient())
@@ -503,6 +524,55 @@ fn no_open_relay() {
     let served = Served::new(listed);
     served.subscribe(&subscriber.wish(&["NetworkMap"]));
     subscriber.take();
+    served.stopped();
+}
+
+/// Over TLS to a contact whose certificate leads to those that were configured, and to no other.
+#[test]
+fn notifications_over_tls() {
+    let ((subscriber, certificate), (stranger, _)) = (Subscriber::secure(), Subscriber::secure());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("subscribers.pem");
+    std::fs::write(&file, certificate).unwrap();
+    let served = Served::new(Options { contact_ca: Some(file), limits: impatient(), ..options() });
+    for subscriber in [&stranger, &subscriber] {
+        let mut wish = subscriber.wish(&["NetworkMap"]);
+        wish["contactaddr"]["ipv4"][0]["scheme"] = json!("https");
+        served.subscribe(&wish);
+    }
+    for seq in 1..=2 {
+        assert_eq!(subscriber.take().body["seq"], seq);
+        served.move_prefix(seq);
+    }
+    assert!(stranger.requests.try_recv().is_err(), "nothing is told to who cannot say who it is");
+    served.stopped();
+    for (text, why) in
+        [("", "there is no certificate in it"), ("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n", "subscribers.pem")]
+    {
+        let file = folder.path().join("subscribers.pem");
+        std::fs::write(&file, text).unwrap();
+        let refused =
+            server::Server::bind(Options { contact_ca: Some(file), ..options() }, crate::served::publisher(), Arc::new(server::NoSources));
+        let refused = refused.err().expect("it cannot be used").to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+/// A reload takes another list, for new subscriptions.
+#[test]
+fn another_list_of_contacts() {
+    let begin = Options { public_url: Some("http://a.example".into()), limits: impatient(), ..options() };
+    let (served, subscriber) = (Served::new(begin.clone()), Subscriber::new());
+    let wish = subscriber.wish(&["NetworkMap"]);
+    served.refused(&wish, 400, "E_INVALID_FIELD_VALUE");
+    let listed = Options { contact_prefixes: vec!["127.0.0.1/32".parse().unwrap()], ..begin.clone() };
+    assert_eq!(served.handle.reconfigure(&listed).unwrap(), Vec::<&str>::new());
+    served.subscribe(&wish);
+    subscriber.take();
+    served.handle.reconfigure(&begin).unwrap();
+    served.refused(&wish, 400, "E_INVALID_FIELD_VALUE");
+    served.move_prefix(1);
+    assert_eq!(subscriber.take().body["seq"], 2, "what was allowed goes on");
     served.stopped();
 }
 

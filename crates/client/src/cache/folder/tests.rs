@@ -1,3 +1,4 @@
+//! Files of the cache: cut, changed at every byte, shared by threads and processes, bounded, and on clocks that are set back.
 use super::*;
 use proptest::prelude::*;
 use std::{

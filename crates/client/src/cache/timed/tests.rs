@@ -1,3 +1,4 @@
+//! What to ask for again of a map whose PIDs expire one by one (draft-alto-caching-subscription-00 section 7.2), by table and at random.
 use super::*;
 use alto::id::VersionTag;
 use proptest::prelude::*;

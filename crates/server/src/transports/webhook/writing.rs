@@ -27,7 +27,6 @@ pub(super) struct Writer {
 
 struct Running {
     jobs: mpsc::Sender<Job>,
-    store: Arc<dyn Store>,
 }
 
 struct Job {
@@ -39,14 +38,9 @@ impl Writer {
     /// Writes to `store` from now on.
     pub(super) fn start(&self, store: Arc<dyn Store>) -> std::io::Result<()> {
         let (jobs, waiting) = mpsc::channel();
-        let writer = store.clone();
-        thread::Builder::new().name("subscriptions".into()).spawn(move || run(&*writer, &waiting))?;
-        *lock(&self.running) = Some(Running { jobs, store });
+        thread::Builder::new().name("subscriptions".into()).spawn(move || run(&*store, &waiting))?;
+        *lock(&self.running) = Some(Running { jobs });
         Ok(())
-    }
-
-    pub(super) fn store(&self) -> Option<Arc<dyn Store>> {
-        lock(&self.running).as_ref().map(|running| running.store.clone())
     }
 
     /// Writes; it is durable when this returns, or was not done.

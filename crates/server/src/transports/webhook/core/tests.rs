@@ -317,6 +317,24 @@ fn told_in_order_and_in_the_end() {
     }
 }
 
+/// However many are told the same, it was made once.
+#[test]
+fn one_body_for_all() {
+    let mut world = World::new(3);
+    (0..20).for_each(|_| world.subscribe());
+    world.core.handle_timeout(world.now + FIRST_DELAY);
+    let mut bodies: BTreeMap<EventType, BTreeSet<*const u8>> = BTreeMap::new();
+    let mut told = 0;
+    while let Some(delivery) = world.core.take(world.now) {
+        let body = [&delivery.before, &delivery.data[..], delivery.after.as_bytes()].concat();
+        let event_type = Notification::from_json(&body).unwrap().event_types[0];
+        bodies.entry(event_type).or_default().insert(delivery.data.as_ptr());
+        told += 1;
+        world.core.delivered(world.now, delivery.ticket, 1, Outcome::Acknowledged);
+    }
+    assert!(told >= 20 && bodies.len() == 2 && bodies.values().all(|places| places.len() == 1), "{told} of {bodies:?}");
+}
+
 /// Nobody answers for an hour: it ends, and the store is told.
 #[test]
 fn given_up_after_an_hour() {
