@@ -33,10 +33,7 @@ use history::{OpenError, View, ViewId};
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, Ipv4Addr},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant, SystemTime},
 };
 use store::Store;
@@ -57,10 +54,10 @@ pub(crate) struct Webhooks {
     wake: Notify,
     writer: Writer,
     policy: ArcSwap<Policy>,
-    /// Subscriptions of before a restart are still being taken up: one that is not known may be.
-    restoring: AtomicBool,
-    /// What the store knew before the first request.
-    known: Mutex<Option<Known>>,
+    /// What the store knew before the first request, until it is taken up.
+    known: Mutex<Known>,
+    /// Those of before that were not looked at yet.
+    awaited: Mutex<HashSet<Id>>,
     /// Those whose resource is not there, since when.
     orphans: Mutex<Vec<(Id, Record, Instant)>>,
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -132,8 +129,8 @@ impl Webhooks {
             wake: Notify::new(),
             writer: Writer::default(),
             policy: ArcSwap::from_pointee(policy),
-            restoring: AtomicBool::new(false),
             known: Mutex::default(),
+            awaited: Mutex::default(),
             orphans: Mutex::default(),
             tls,
             limits: limits.clone(),
@@ -221,8 +218,9 @@ impl Webhooks {
     }
 
     fn absent(&self, id: Id) -> Failure {
-        let waits = self.restoring.load(Relaxed) || lock(&self.orphans).iter().any(|(orphan, ..)| *orphan == id);
-        if waits { Failure::NotYet } else { Failure::Gone }
+        // Both at once, for `adopt` moves them.
+        let (orphans, awaited) = (lock(&self.orphans), lock(&self.awaited));
+        if awaited.contains(&id) || orphans.iter().any(|(orphan, ..)| *orphan == id) { Failure::NotYet } else { Failure::Gone }
     }
 
     /// There is news of these views. Quick: who publishes calls it.
@@ -240,10 +238,12 @@ impl Webhooks {
     pub(crate) fn keep_in(&self, store: Arc<dyn Store>) -> std::io::Result<()> {
         // Now: whatever is written from here on is known already.
         match record::read(&*store) {
-            Ok(known) => *lock(&self.known) = Some(known),
+            Ok(known) => {
+                *lock(&self.awaited) = known.records.iter().map(|(id, _)| *id).collect();
+                *lock(&self.known) = known;
+            }
             Err(why) => tracing::error!("subscriptions cannot be read, those of before are left alone: {why}"),
         }
-        self.restoring.store(true, Relaxed);
         self.writer.start(store)
     }
 }
@@ -384,21 +384,20 @@ async fn deliver(transports: Arc<Transports>, links: Links, mut delivery: Delive
 /// Takes up the subscriptions of before.
 async fn restore(transports: &Arc<Transports>) {
     let webhooks = &transports.webhooks;
-    let known = lock(&webhooks.known).take();
-    let Some(known) = known else { return webhooks.restoring.store(false, Relaxed) };
+    let known = std::mem::take(&mut *lock(&webhooks.known));
     if known.unreadable > 0 {
         tracing::warn!("{} subscriptions in the data folder cannot be read and are left alone", known.unreadable);
     }
     let count = known.records.len();
     for (id, record) in known.records {
         take_up(transports, id, record, Some(&known.positions)).await;
+        lock(&webhooks.awaited).remove(&id);
     }
     let mut batch = vec![record::forget_positions()];
     batch.extend(lock(&webhooks.core).take_positions().into_iter().map(|(chunk, piece)| record::put_positions(chunk, piece)));
     if let Err(why) = webhooks.writer.write(batch).await {
         tracing::warn!("subscribers may be told again what they know: {why}");
     }
-    webhooks.restoring.store(false, Relaxed);
     if count > 0 {
         tracing::info!("{count} subscriptions of before were taken up");
     }
@@ -406,7 +405,11 @@ async fn restore(transports: &Arc<Transports>) {
 
 /// Tries again to take up those whose resource was not there.
 async fn adopt(transports: &Arc<Transports>) {
-    let orphans = std::mem::take(&mut *lock(&transports.webhooks.orphans));
+    let orphans = {
+        let mut orphans = lock(&transports.webhooks.orphans);
+        lock(&transports.webhooks.awaited).extend(orphans.iter().map(|(id, ..)| *id));
+        std::mem::take(&mut *orphans)
+    };
     for (id, record, since) in orphans {
         if now().saturating_duration_since(since) < ORPHAN_TIME_MAX {
             take_up(transports, id, record, None).await;
@@ -414,6 +417,7 @@ async fn adopt(transports: &Arc<Transports>) {
             tracing::info!(subscrid = %id, "its resource did not come back: a subscription of before ended");
             transports.webhooks.writer.post(vec![record::forget(id)]);
         }
+        lock(&transports.webhooks.awaited).remove(&id);
     }
 }
 

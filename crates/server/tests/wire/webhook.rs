@@ -656,7 +656,7 @@ fn subscriptions_survive() {
     let served = start();
     let refresh = json!({"subscrid": subscribed["subscrid"], "event-types": ["NetworkMap", "NetworkMapFilter"]});
     let answer = loop {
-        // 503 as long as those of before are being taken up.
+        // 503 as long as it waits to be taken up; one that is unknown never.
         let answer = served.send("/subscription", SUBSCRIBE, refresh.to_string().as_bytes());
         if answer.status != 503 {
             break answer;
