@@ -4,17 +4,18 @@
 //! other; numbers follow each other; the tag of what was built is the tag the server says; a document is handed out only together with the
 //! network map that it depends on. Whatever fails, the copy is dropped and asked for again, and counted.
 //! Invariant: changes come out in the order of their versions, and none is left out without a full copy after it.
+mod state;
+
+use self::state::{Built, State};
 use super::{
     backoff::Backoff,
-    change::{Change, Copy, Notice, Via, What},
-    content::{Content, PatchKind},
+    change::{Change, Copy, Notice, Via},
 };
 use crate::{error::Error, options::Limits};
 use alto::id::{ResourceId, Tag};
 use bytes::Bytes;
 use std::{
     collections::VecDeque,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -141,28 +142,6 @@ pub enum Action {
     Tell(Notice),
     /// There is nothing more to do.
     End(Error),
-}
-
-#[derive(Debug)]
-struct State {
-    followed: Followed,
-    built: Option<Built>,
-    /// Changes that wait for the network map.
-    held: Vec<Change>,
-    held_bytes: usize,
-    /// Since when it does not fit what it depends on.
-    unfit: Option<Instant>,
-    /// The transport in use offers it.
-    offered: bool,
-    /// This session brought something of it, or its place was taken up.
-    numbered: bool,
-}
-
-#[derive(Debug)]
-struct Built {
-    content: Arc<Content>,
-    seq: Option<u64>,
-    tag: Option<Tag>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -492,109 +471,4 @@ impl Core {
             }
         })
     }
-}
-
-impl State {
-    fn place(&self) -> Place {
-        self.built.as_ref().map(|built| Place { tag: built.tag.clone(), seq: built.seq }).unwrap_or_default()
-    }
-
-    /// The server says that what is here is the newest.
-    fn confirm(&mut self, seq: Option<u64>, tag: Option<Tag>) -> Result<(), String> {
-        let Some(built) = &mut self.built else { return Err("the server says it is up to date, and there is no copy".into()) };
-        if tag.is_some() && built.tag.is_some() && tag != built.tag {
-            return Err(format!("the server says it is up to date with {}, the copy is {}", text(&tag), text(&built.tag)));
-        }
-        built.seq = seq.or(built.seq);
-        self.numbered = true;
-        Ok(())
-    }
-
-    /// Applies an update and checks what it makes. `false`: nothing is different.
-    fn take(&mut self, update: Update, limits: &Limits) -> Result<bool, String> {
-        let Update { since, seq, tag: said, media_type, body, .. } = update;
-        let (content, what) = match PatchKind::of_media_type(&media_type) {
-            None => (self.read(&media_type, &body, seq, limits)?, What::Full),
-            Some(kind) => match self.apply(kind, &body, since, seq, limits)? {
-                Some(content) => (content, What::Patch { kind, body }),
-                None => return Ok(false),
-            },
-        };
-        // The tag in a filtered network map is that of the map it was cut from (RFC 7285 section 11.3.1.6).
-        let tag = match (content.tag().filter(|_| self.followed.input.is_none()), said) {
-            (Some(built), Some(said)) if built != said => return Err(format!("what was built is {built}, the server says {said}")),
-            (built, said) => built.or(said),
-        };
-        if let Some(vtag) = content.vtag()
-            && self.followed.input.is_none()
-            && vtag.resource_id != self.followed.resource
-        {
-            return Err(format!("meta/vtag names {}", vtag.resource_id));
-        }
-        // A full copy of what is here already is no change (RFC 8895 section 6.6), only a sign of life.
-        let same =
-            |built: &Built| what == What::Full && if tag.is_some() { built.tag == tag } else { built.content.says_the_same(&content) };
-        let unchanged = self.built.as_ref().is_some_and(same);
-        self.numbered = true;
-        self.built = Some(Built { content: content.clone(), seq, tag: tag.clone() });
-        if !unchanged {
-            let Followed { resource, input, media_type, .. } = &self.followed;
-            let change =
-                Change { resource: resource.clone(), input: input.clone(), seq, tag, media_type: media_type.clone(), content, what };
-            self.hold(change, limits);
-        }
-        Ok(!unchanged)
-    }
-
-    fn read(&mut self, media_type: &str, body: &Bytes, seq: Option<u64>, limits: &Limits) -> Result<Arc<Content>, String> {
-        if !media_type.eq_ignore_ascii_case(&self.followed.media_type) {
-            return Err(format!("{media_type} is neither its media type nor that of a patch"));
-        }
-        if let (true, Some(built), Some(seq)) = (self.numbered, &self.built, seq)
-            && built.seq.is_some_and(|held| seq < held)
-        {
-            return Err(format!("a full copy of version {seq} after version {}", built.seq.unwrap_or_default()));
-        }
-        Content::read(media_type, body, limits).map(Arc::new)
-    }
-
-    /// `None`: it is here already.
-    fn apply(
-        &mut self,
-        kind: PatchKind,
-        body: &Bytes,
-        since: Since,
-        seq: Option<u64>,
-        limits: &Limits,
-    ) -> Result<Option<Arc<Content>>, String> {
-        let Some(built) = &mut self.built else { return Err("a patch without the copy it applies to".into()) };
-        if let (Some(held), Some(seq), true) = (built.seq, seq, self.numbered)
-            && seq <= held
-        {
-            return Ok(None);
-        }
-        // The first of a session is since the version that was announced by its tag, whatever its number.
-        if let (Since::Seq(since), Some(held), true) = (since, built.seq, self.numbered)
-            && since != held
-        {
-            return Err(format!("a patch since version {since}, the copy is version {held}"));
-        }
-        // In place unless somebody still reads the version before.
-        Arc::make_mut(&mut built.content).apply(kind, body, limits)?;
-        Ok(Some(built.content.clone()))
-    }
-
-    fn hold(&mut self, change: Change, limits: &Limits) {
-        self.held_bytes += change.bytes();
-        self.held.push(change);
-        if self.held.len() > limits.changes_waiting_max || self.held_bytes > limits.changes_waiting_bytes_max {
-            let last = self.held.pop().expect("one was pushed above").into_full();
-            self.held_bytes = last.bytes();
-            self.held = vec![last];
-        }
-    }
-}
-
-fn text(tag: &Option<Tag>) -> &str {
-    tag.as_ref().map_or("no version", Tag::as_str)
 }
