@@ -111,14 +111,17 @@ impl Events {
 }
 
 impl Session {
-    /// The service of a media type for all that is followed; what only others depend on may be left out.
-    pub async fn service(&mut self, media_type: &str) -> Result<Offer, Ended> {
-        let resources = self.follows.iter().map(|follow| &follow.followed.resource);
-        let Some(offer) = self.catalog.update_service(media_type, resources).cloned() else {
-            return Err(Ended::Unsupported(format!("the directory offers no {media_type} for it")));
-        };
-        self.keep(|follow| offer.entry.uses.contains(&follow.followed.resource), media_type).await?;
-        Ok(offer)
+    /// What is followed, by the service of a media type that tells its updates: as few services as there can be (RFC 8895 section 6:
+    /// "one or more"). What only others depend on may be left out.
+    pub async fn services(&mut self, media_type: &str) -> Result<Vec<(Offer, Vec<Follow>)>, Ended> {
+        let (mut services, mut left) = (Vec::new(), self.follows.clone());
+        while let Some(offer) = self.catalog.update_service(media_type, left.iter().map(|follow| &follow.followed.resource)) {
+            let told;
+            (told, left) = left.into_iter().partition(|follow| offer.entry.uses.contains(&follow.followed.resource));
+            services.push((offer.clone(), told));
+        }
+        self.keep(|follow| left.iter().all(|left| left.index != follow.index), media_type).await?;
+        Ok(services)
     }
 
     /// Leaves out what is not offered.
@@ -138,9 +141,28 @@ impl Session {
     pub async fn each<F: Future<Output = Ended>>(self, one: impl Fn(Arc<Self>, Follow) -> F) -> Ended {
         let follows = self.follows.clone();
         let session = Arc::new(self);
-        let mut running: FuturesUnordered<_> = follows.into_iter().map(|follow| one(session.clone(), follow)).collect();
-        running.next().await.unwrap_or_else(|| Ended::Unsupported("there is nothing to follow".into()))
+        first_of(follows.into_iter().map(|follow| one(session.clone(), follow))).await
     }
+
+    /// Runs one future a service; the first to end ends all.
+    pub async fn each_service<F: Future<Output = Ended>>(
+        mut self,
+        media_type: &str,
+        one: impl Fn(Arc<Self>, Offer, Vec<Follow>) -> F,
+    ) -> Ended {
+        let services = match self.services(media_type).await {
+            Ok(services) => services,
+            Err(ended) => return ended,
+        };
+        let session = Arc::new(self);
+        first_of(services.into_iter().map(|(offer, follows)| one(session.clone(), offer, follows))).await
+    }
+}
+
+/// Runs all; the first to end ends them.
+pub(crate) async fn first_of<F: Future<Output = Ended>>(futures: impl Iterator<Item = F>) -> Ended {
+    let mut running: FuturesUnordered<_> = futures.collect();
+    running.next().await.unwrap_or_else(|| Ended::Unsupported("there is nothing to follow".into()))
 }
 
 /// What an error of an exchange means for the session.

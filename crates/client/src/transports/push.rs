@@ -1,7 +1,8 @@
 //! ALTO/H2 (draft-ietf-alto-new-transport-01): a transport queue for each resource on one HTTP/2 connection, updates pushed on the stream that
 //! created it. Promises come in the order of their versions (section 8.5), so that is the order in which their answers are read.
-use super::{Follow, Session, Transport, etag, failed, media_type_of, refused};
+use super::{Follow, Session, Transport, etag, failed, first_of, media_type_of, refused};
 use crate::{
+    catalog::Offer,
     http::Reply,
     options::Protocol,
     replica::core::{Ended, Event, Since},
@@ -30,44 +31,46 @@ pub(crate) struct Push;
 const PING: Duration = Duration::from_secs(25);
 
 impl Transport for Push {
-    async fn run(mut session: Session) -> Ended {
-        let uri = match session.service(media_type::TRANSPORT).await {
-            Ok(offer) => offer.uri,
-            Err(ended) => return ended,
-        };
-        let (io, alpn) = match session.client.transport().open(&uri.origin(), Protocol::Http2).await {
-            Ok(opened) => opened,
-            Err(error) => return failed(error),
-        };
-        if alpn.as_deref() != Some(b"h2") && uri.to_string().starts_with("https:") {
-            return Ended::Unsupported(format!("{} speaks no HTTP/2", uri.origin()));
-        }
-        let builder = h2::client::Builder::new()
-            .enable_push(true)
-            .max_concurrent_streams(session.client.options().limits.pushes_concurrent_max)
-            .initial_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20)
-            .handshake::<_, Bytes>(io)
-            .await;
-        let (requests, mut connection) = match builder {
-            Ok(both) => both,
-            Err(error) => return broken(&uri, error),
-        };
-        let pings = connection.ping_pong().expect("it is taken once");
-        let alive = beat(session.events.clone(), pings);
-        let queues = session.each(|session, follow| {
-            let (requests, uri) = (requests.clone(), uri.clone());
-            async move { follow_one(session, follow, requests, uri).await.unwrap_or_else(|ended| ended) }
-        });
-        tokio::select! {
-            biased;
-            ended = queues => ended,
-            ended = alive => ended,
-            ended = connection => match ended {
-                Ok(()) => Ended::Closed { why: "the server closed the connection".into(), retry_after: None },
-                Err(error) => broken(&uri, error),
-            },
-        }
+    async fn run(session: Session) -> Ended {
+        session.each_service(media_type::TRANSPORT, connection).await
+    }
+}
+
+/// The connection to one service.
+async fn connection(session: Arc<Session>, service: Offer, follows: Vec<Follow>) -> Ended {
+    let uri = service.uri;
+    let (io, alpn) = match session.client.transport().open(&uri.origin(), Protocol::Http2).await {
+        Ok(opened) => opened,
+        Err(error) => return failed(error),
+    };
+    if alpn.as_deref() != Some(b"h2") && uri.to_string().starts_with("https:") {
+        return Ended::Unsupported(format!("{} speaks no HTTP/2", uri.origin()));
+    }
+    let builder = h2::client::Builder::new()
+        .enable_push(true)
+        .max_concurrent_streams(session.client.options().limits.pushes_concurrent_max)
+        .initial_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .handshake::<_, Bytes>(io)
+        .await;
+    let (requests, mut connection) = match builder {
+        Ok(both) => both,
+        Err(error) => return broken(&uri, error),
+    };
+    let pings = connection.ping_pong().expect("it is taken once");
+    let alive = beat(session.events.clone(), pings);
+    let queues = first_of(follows.into_iter().map(|follow| {
+        let (session, requests, uri) = (session.clone(), requests.clone(), uri.clone());
+        async move { follow_one(session, follow, requests, uri).await.unwrap_or_else(|ended| ended) }
+    }));
+    tokio::select! {
+        biased;
+        ended = queues => ended,
+        ended = alive => ended,
+        ended = connection => match ended {
+            Ok(()) => Ended::Closed { why: "the server closed the connection".into(), retry_after: None },
+            Err(error) => broken(&uri, error),
+        },
     }
 }
 

@@ -1,7 +1,8 @@
-//! Update streams (RFC 8895): one stream for everything that is followed, opened by POST. What depends on something else comes after it
+//! Update streams (RFC 8895): one stream for everything that is followed and has one service, opened by POST. What depends on something else comes after it
 //! (section 6.7.1). There are no numbers: that nothing is missing follows from one connection that delivers in order.
-use super::{Session, Transport, failed, media_type_of, refused};
+use super::{Follow, Session, Transport, failed, media_type_of, refused};
 use crate::{
+    catalog::Offer,
     http::Ask,
     replica::core::{Ended, Event, Since},
 };
@@ -14,17 +15,27 @@ use alto::{
     },
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use std::sync::Arc;
 
 pub(crate) struct Sse;
 
 impl Transport for Sse {
-    async fn run(mut session: Session) -> Ended {
-        let offer = match session.service(media_type::EVENT_STREAM).await {
-            Ok(offer) => offer,
-            Err(ended) => return ended,
-        };
+    async fn run(session: Session) -> Ended {
+        session.each_service(media_type::EVENT_STREAM, |session, offer, follows| Stream { session, follows }.run(offer)).await
+    }
+}
+
+/// One stream of one service.
+struct Stream {
+    session: Arc<Session>,
+    follows: Vec<Follow>,
+}
+
+impl Stream {
+    async fn run(self, offer: Offer) -> Ended {
+        let Self { session, follows } = &self;
         let mut request = UpdateStreamReq::default();
-        for follow in &session.follows {
+        for follow in follows {
             // "the client MUST support all incremental methods from the set announced" (section 6.5).
             let known = |kind: &str| [media_type::MERGE_PATCH, media_type::JSON_PATCH].contains(&kind);
             let kinds = offer.entry.capabilities.incremental_change_media_types.get(&follow.followed.resource);
@@ -66,44 +77,45 @@ impl Transport for Sse {
             };
             let mut messages = Vec::new();
             if let Err(violation) = decoder.push(&data, |message| messages.push(message)) {
-                return Ended::Violation(session.follows[0].index, violation.to_string());
+                return Ended::Violation(follows[0].index, violation.to_string());
             }
             if decoder.take_comments() > 0 {
                 session.events.send(Event::Alive).await;
             }
             for message in messages {
-                if let Err(ended) = report(&session, message).await {
+                if let Err(ended) = self.report(message).await {
                     return ended;
                 }
             }
         }
     }
-}
 
-async fn report(session: &Session, message: Message) -> Result<(), Ended> {
-    let first = session.follows[0].index;
-    let event: EventType = message.event.parse().map_err(|error| Ended::Violation(first, format!("{error}")))?;
-    if event.is_control() {
-        let control = ControlEvent::from_json(&message.data)
-            .map_err(|error| Ended::Violation(first, format!("its control event is wrong: {error}")))?;
-        for follow in &session.follows {
-            if control.stopped.contains(&substream(follow.index)) {
-                let why = control.description.as_deref().unwrap_or("no reason given").to_owned();
-                session.events.send(Event::Stopped(follow.index, why)).await;
+    async fn report(&self, message: Message) -> Result<(), Ended> {
+        let Self { session, follows } = self;
+        let first = follows[0].index;
+        let event: EventType = message.event.parse().map_err(|error| Ended::Violation(first, format!("{error}")))?;
+        if event.is_control() {
+            let control = ControlEvent::from_json(&message.data)
+                .map_err(|error| Ended::Violation(first, format!("its control event is wrong: {error}")))?;
+            for follow in follows {
+                if control.stopped.contains(&substream(follow.index)) {
+                    let why = control.description.as_deref().unwrap_or("no reason given").to_owned();
+                    session.events.send(Event::Stopped(follow.index, why)).await;
+                }
             }
+            return Ok(());
         }
-        return Ok(());
+        let follow = event
+            .data_id
+            .as_ref()
+            .filter(|id| id.content_id.is_none())
+            .and_then(|id| follows.iter().find(|follow| substream(follow.index) == id.substream));
+        match follow {
+            Some(follow) => session.events.send(follow.update(Since::Before, None, None, event.media_type, message.data.into())).await,
+            None => return Err(Ended::Violation(first, format!("an event for {event}, which was not asked for"))),
+        }
+        Ok(())
     }
-    let follow = event
-        .data_id
-        .as_ref()
-        .filter(|id| id.content_id.is_none())
-        .and_then(|id| session.follows.iter().find(|follow| substream(follow.index) == id.substream));
-    match follow {
-        Some(follow) => session.events.send(follow.update(Since::Before, None, None, event.media_type, message.data.into())).await,
-        None => return Err(Ended::Violation(first, format!("an event for {event}, which was not asked for"))),
-    }
-    Ok(())
 }
 
 fn substream(index: usize) -> SubstreamId {

@@ -1,7 +1,8 @@
 //! TIPS (draft-ietf-alto-new-transport, RFC 9569): opens a view, then takes edge after edge, the next one by long poll. Every edge is a
 //! request of its own, so numbers follow each other by construction, and a poll that is cut off loses nothing.
-use super::{Follow, Session, Transport, failed, refused, retry_after};
+use super::{Follow, Session, Transport, failed, first_of, refused, retry_after};
 use crate::{
+    catalog::Offer,
     error::Error,
     http::{Ask, Reply},
     replica::core::{Ended, Event, Place, Since},
@@ -19,12 +20,11 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) struct Tips;
 
 impl Transport for Tips {
-    async fn run(mut session: Session) -> Ended {
-        let service = match session.service(media_type::TIPS).await {
-            Ok(offer) => offer.uri,
-            Err(ended) => return ended,
+    async fn run(session: Session) -> Ended {
+        let of_service = |session: Arc<Session>, service: Offer, follows: Vec<Follow>| {
+            first_of(follows.into_iter().map(move |follow| follow_one(session.clone(), follow, service.uri.clone())))
         };
-        session.each(|session, follow| follow_one(session, follow, service.clone())).await
+        session.each_service(media_type::TIPS, of_service).await
     }
 }
 
