@@ -284,6 +284,45 @@ fn auto_goes_on_to_what_works() {
     assert_eq!((bench.tags(), bench.core.via()), (vec!["n1"], Some(Via::ALL[2])));
 }
 
+/// RFC 8895 section 6.6: "a client MUST NOT assume that an update message represents an actual change".
+#[test]
+fn a_patch_that_changes_nothing_is_no_version() {
+    for (media_type, body) in [(MERGE, "{}".into()), (JSON, " [ ] ".into()), (MERGE, String::from_utf8(tag_patch("n1").into()).unwrap())] {
+        let mut bench = Bench::new(&[("net", NETWORK)], &[Via::Sse]);
+        bench.update(0, Since::Before, None, None, NETWORK, network("n1"));
+        bench.update(0, Since::Before, None, None, media_type, body.clone().into());
+        assert_eq!((bench.tags(), bench.core.resyncs()), (vec!["n1"], 0), "{body}");
+        bench.update(0, Since::Before, None, None, MERGE, tag_patch("n2"));
+        assert_eq!(bench.tags(), ["n1", "n2"], "{body}");
+    }
+    // One that gives a PID nothing at all gives it to the map.
+    let mut bench = Bench::new(&[("net", NETWORK)], &[Via::Sse]);
+    bench.update(0, Since::Before, None, None, NETWORK, network("n1"));
+    bench.update(0, Since::Before, None, None, MERGE, r#"{"network-map":{"b":{}}}"#.into());
+    assert_eq!(bench.delivered.len(), 2);
+}
+
+/// However the server writes its JSON, a patch cannot make of a map what would not be taken as one.
+#[test]
+fn a_patch_leaves_a_document() {
+    let spaced = |tag| Bytes::from(String::from_utf8(network(tag).to_vec()).unwrap().replace(':', ": "));
+    for full in [network("n1"), spaced("n1")] {
+        for patch in [
+            r#"{"network-map":{"a":{"ipv4":["nonsense"]}}}"#,
+            r#"{"network-map":{"a":7}}"#,
+            r#"{"network-map":null}"#,
+            r#"{"meta":null}"#,
+            r#"{"meta":{"vtag":null}}"#,
+            r#"{"meta":{"vtag":{"tag":"a tag with spaces"}}}"#,
+        ] {
+            let mut bench = Bench::new(&[("net", NETWORK)], &[Via::Sse]);
+            bench.update(0, Since::Before, None, None, NETWORK, full.clone());
+            bench.update(0, Since::Before, None, None, MERGE, patch.into());
+            assert_eq!((bench.delivered.len(), bench.core.resyncs()), (1, 1), "{patch} of {full:?}");
+        }
+    }
+}
+
 #[test]
 fn nothing_that_works_is_an_end_and_says_why() {
     let mut bench = Bench::new(&[("net", NETWORK)], &Via::ALL);

@@ -3,7 +3,7 @@
 //! A document that reads as ALTO and writes as the very text the server sent is kept as a map, where a patch of a few costs is a few numbers.
 //! Any other (members of extensions, another order, white space) is kept as JSON, so that nothing of it is lost and a JSON patch means the
 //! same places as at the server.
-//! Invariant: what a patch leaves is checked like a document that was read, or, as JSON, not larger than one may be.
+//! Invariant: what a patch leaves is checked like a document that was read.
 use crate::options::Limits;
 use alto::{
     Document, Kind,
@@ -19,6 +19,8 @@ pub use alto::patch::Kind as PatchKind;
 #[derive(Debug, Clone)]
 pub struct Content {
     form: Form,
+    /// `None`: no document of ours.
+    kind: Option<Kind>,
     /// Of the text it was last read from, and what patches added: what it takes is told from it.
     bytes: usize,
     vtag: Option<VersionTag>,
@@ -37,7 +39,8 @@ impl Content {
         if body.len() > limits.body_bytes_max {
             return Err(format!("{} bytes, more than {} (body_bytes_max)", body.len(), limits.body_bytes_max));
         }
-        let form = match Kind::of_media_type(media_type) {
+        let kind = Kind::of_media_type(media_type);
+        let form = match kind {
             Some(kind) => {
                 let document = Document::parse_within(body, Some(kind.media_type()), &limits.documents)
                     .map_err(|error| crate::Words(&error).to_string())?;
@@ -45,7 +48,7 @@ impl Content {
             }
             None => Form::Json(json(body)?),
         };
-        let mut content = Self { form, bytes: body.len(), vtag: None, dependent_vtags: Vec::new() };
+        let mut content = Self { form, kind, bytes: body.len(), vtag: None, dependent_vtags: Vec::new() };
         content.note_versions();
         Ok(content)
     }
@@ -64,6 +67,10 @@ impl Content {
             if self.bytes > limits.body_bytes_max {
                 return Err(format!("the patch makes it larger than {} bytes (body_bytes_max)", limits.body_bytes_max));
             }
+        }
+        if let (Form::Json(_), Some(kind)) = (&self.form, self.kind) {
+            Document::parse_within(&self.to_json(), Some(kind.media_type()), &limits.documents)
+                .map_err(|error| format!("the patch makes no {}: {}", kind.media_type(), crate::Words(&error)))?;
         }
         self.note_versions();
         Ok(())
@@ -92,7 +99,7 @@ impl Content {
         }
     }
 
-    /// What it says. Errors: the media type is none of ours, or patches made something that is no such document.
+    /// What it says. Errors: the media type is none of ours.
     pub fn document(&self, media_type: &str, limits: &alto::Limits) -> Result<Cow<'_, Document>, alto::ErrorBody> {
         match &self.form {
             Form::Map(document) => Ok(Cow::Borrowed(document)),

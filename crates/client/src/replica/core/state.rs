@@ -7,8 +7,9 @@ use crate::{
         content::{Content, PatchKind},
     },
 };
-use alto::id::Tag;
+use alto::id::{Tag, VersionTag};
 use bytes::Bytes;
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Instant};
 
 #[derive(Debug)]
@@ -52,12 +53,17 @@ impl State {
     /// Applies an update and checks what it makes. `false`: nothing is different.
     pub(super) fn take(&mut self, update: Update, limits: &Limits) -> Result<bool, String> {
         let Update { since, seq, tag: said, media_type, body, .. } = update;
-        let (content, what) = match PatchKind::of_media_type(&media_type) {
-            None => (self.read(&media_type, &body, seq, limits)?, What::Full),
-            Some(kind) => match self.apply(kind, &body, since, seq, limits)? {
-                Some(content) => (content, What::Patch { kind, body }),
-                None => return Ok(false),
-            },
+        let (content, what, is_empty) = match PatchKind::of_media_type(&media_type) {
+            None => (self.read(&media_type, &body, seq, limits)?, What::Full, false),
+            Some(kind) => {
+                let vtag = self.built.as_ref().and_then(|built| built.content.vtag()).cloned();
+                let Some(content) = self.apply(kind, &body, since, seq, limits)? else { return Ok(false) };
+                if vtag.is_some() && content.vtag().is_none() {
+                    return Err("the patch takes meta/vtag away".into());
+                }
+                let is_empty = says_nothing(&body, vtag.as_ref());
+                (content, What::Patch { kind, body }, is_empty)
+            }
         };
         // The tag in a filtered network map is that of the map it was cut from (RFC 7285 section 11.3.1.6).
         let tag = match (content.tag().filter(|_| self.followed.input.is_none()), said) {
@@ -70,10 +76,12 @@ impl State {
         {
             return Err(format!("meta/vtag names {}", vtag.resource_id));
         }
-        // A full copy of what is here already is no change (RFC 8895 section 6.6), only a sign of life.
-        let same =
-            |built: &Built| what == What::Full && if tag.is_some() { built.tag == tag } else { built.content.says_the_same(&content) };
-        let unchanged = self.built.as_ref().is_some_and(same);
+        // What changes nothing of what is here already is no change (RFC 8895 section 6.6), only a sign of life.
+        let unchanged = self.built.as_ref().is_some_and(|built| match (&what, &tag) {
+            (What::Patch { .. }, _) => is_empty && built.tag == tag,
+            (What::Full, Some(_)) => built.tag == tag,
+            (What::Full, None) => built.content.says_the_same(&content),
+        });
         self.numbered = true;
         self.built = Some(Built { content: content.clone(), seq, tag: tag.clone() });
         if !unchanged {
@@ -136,4 +144,21 @@ impl State {
 
 fn text(tag: &Option<Tag>) -> &str {
     tag.as_ref().map_or("no version", Tag::as_str)
+}
+
+/// Longer patches than this say something.
+const EMPTY_PATCH_BYTES_MAX: usize = 512;
+
+/// Whether a patch leaves everything as it is: it is empty, or names the version that is here.
+fn says_nothing(patch: &[u8], vtag: Option<&VersionTag>) -> bool {
+    if patch.len() > EMPTY_PATCH_BYTES_MAX {
+        return false;
+    }
+    let tag = vtag.map(|vtag| vtag.tag.as_str());
+    match serde_json::from_slice(patch) {
+        Ok(Value::Array(operations)) => operations.is_empty(),
+        Ok(Value::Object(members)) if members.is_empty() => true,
+        Ok(patch @ Value::Object(_)) => tag.is_some() && patch == json!({"meta": {"vtag": {"tag": tag}}}),
+        _ => false,
+    }
 }
