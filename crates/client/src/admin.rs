@@ -2,7 +2,7 @@
 //!
 //! This is no protocol of the IETF: paths and bodies are those of altocast's own interface.
 use crate::{
-    client::refusal,
+    client::{refusal, status},
     error::{Error, excerpt},
     explanation::Explanation,
     http::{Ask, Reply, Transport},
@@ -113,14 +113,13 @@ impl Admin {
             return Ok(reply);
         }
         let sentence = sentence(&reply);
-        match refusal(&reply, &self.options.limits.documents)? {
-            Some(Error::Refused { uri, status, error, .. }) => Err(Error::Refused { uri, status, error, said: sentence }),
-            Some(other) => Err(other),
-            None => {
-                let body = sentence.unwrap_or_else(|| reply.excerpt());
-                Err(Error::Status { method, uri: reply.uri.to_string(), status: reply.status, body })
-            }
+        let mut error = refusal(&reply, &self.options.limits.documents)?.unwrap_or_else(|| status(&method, &reply));
+        match (&mut error, sentence) {
+            (Error::Refused { said, .. }, sentence) => *said = sentence,
+            (Error::Status { body, .. }, Some(sentence)) => *body = sentence,
+            _ => {}
         }
+        Err(error)
     }
 
     fn published(&self, reply: Reply) -> Result<Published, Error> {

@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     http::{Ask, Reply, Transport},
     options::{Options, Protocol},
+    transports::retry_after,
     uri::Uri,
 };
 use alto::{
@@ -133,7 +134,9 @@ impl Client {
     pub async fn root(&self) -> Result<Answer<Directory>, Error> {
         let first = self.directory_at(&self.server).await;
         let elsewhere = match &first {
-            Err(Error::Status { .. } | Error::BadAnswer { .. }) => true,
+            // A server that cannot answer now is not somewhere else.
+            Err(Error::Status { status, .. }) => !cached::is_outage(*status) && *status != StatusCode::TOO_MANY_REQUESTS,
+            Err(Error::BadAnswer { .. }) => true,
             Err(Error::Refused { status, .. }) => *status == StatusCode::NOT_FOUND || *status == StatusCode::NOT_ACCEPTABLE,
             _ => false,
         };
@@ -378,10 +381,24 @@ pub(crate) fn refusal(reply: &Reply, limits: &alto::Limits) -> Result<Option<Err
         return Ok(None);
     }
     match ErrorBody::from_json_within(&reply.body, limits) {
-        Ok(error) => Ok(Some(Error::Refused { uri: reply.uri.to_string(), status: reply.status, error: Box::new(error), said: None })),
+        Ok(error) => {
+            let (uri, retry_after) = (reply.uri.to_string(), retry_after(&reply.headers));
+            Ok(Some(Error::Refused { uri, status: reply.status, error: Box::new(error), said: None, retry_after }))
+        }
         // A status that is an error says enough; the body only would have said more.
         Err(_) if reply.status.is_client_error() || reply.status.is_server_error() => Ok(None),
         Err(error) => Err(Error::bad(&reply.uri, format!("its error body is wrong: {error}"))),
+    }
+}
+
+/// The error that a status without such words is.
+pub(crate) fn status(method: &Method, reply: &Reply) -> Error {
+    Error::Status {
+        method: method.clone(),
+        uri: reply.uri.to_string(),
+        status: reply.status,
+        body: reply.excerpt(),
+        retry_after: retry_after(&reply.headers),
     }
 }
 

@@ -65,6 +65,8 @@ pub enum Error {
         status: StatusCode,
         /// Start of the body when it is text.
         body: String,
+        /// When the server wants to be asked again (RFC 9110 section 10.2.3).
+        retry_after: Option<Duration>,
     },
     /// The server refused in ALTO's words (RFC 7285 section 8.5).
     #[error("{uri}: {status}: {}", said.clone().unwrap_or_else(|| Words(error).to_string()))]
@@ -77,6 +79,8 @@ pub enum Error {
         error: Box<ErrorBody>,
         /// The sentence an altocast admin listener puts beside it.
         said: Option<String>,
+        /// When the server wants to be asked again (RFC 9110 section 10.2.3).
+        retry_after: Option<Duration>,
     },
     /// An answer that is not what the protocol promises.
     #[error("bad answer from {uri}: {why}")]
@@ -122,6 +126,14 @@ impl Error {
     /// Whether the server may be as it was and only cannot be asked. A certificate that is not trusted is no such thing.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. })
+    }
+
+    /// When the server wants to be asked again, if it said so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } | Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 
     /// Whether nobody listens at the address: the one failure a newcomer meets first.

@@ -330,13 +330,19 @@ impl Begin {
         let Self { client, followed, stands, places, events, notifications, farewell } = self;
         let told = events.clone();
         let ended = match if refresh { client.refresh().await } else { client.catalog().await } {
-            Err(error) => match transports::failed(error) {
-                // The server that is away may have something else in its place for a moment.
-                Ended::Unsupported(why) => Ended::Unreachable(why),
-                ended => ended,
-            },
+            Err(error) => {
+                let retry_after = error.retry_after();
+                match transports::failed(error) {
+                    // The server that is away may have something else in its place for a moment.
+                    Ended::Unsupported(why) | Ended::Unreachable(why) => Ended::Away { why, retry_after },
+                    ended => ended,
+                }
+            }
             Ok(catalog) => match followed.iter().find(|one| one.wanted && catalog.offer(one.resource.as_str()).is_err()) {
-                Some(gone) => Ended::Withdrawn(gone.resource.clone()),
+                Some(gone) => {
+                    let resource = gone.resource.clone();
+                    Ended::Withdrawn { why: format!("the directory has no {resource}"), resource }
+                }
                 None => {
                     let follows = followed.into_iter().zip(stands).enumerate();
                     let follows = follows.map(|(index, (followed, place))| Follow { index, followed, place }).collect();

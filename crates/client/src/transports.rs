@@ -19,7 +19,6 @@ use crate::{
     },
 };
 use alto::{
-    ErrorBody,
     error::Code,
     id::{ResourceId, Tag},
 };
@@ -184,13 +183,14 @@ pub(crate) fn failed(error: Error) -> Ended {
 pub(crate) fn refused(client: &Client, reply: &Reply, method: http::Method) -> Ended {
     let words = match refusal(reply, &client.options().limits.documents) {
         // It was in the directory a moment ago: the directory will say whether it comes again.
-        Ok(Some(Error::Refused { error, .. })) if no_resource(&error).is_some() => {
-            return Ended::Withdrawn(no_resource(&error).expect("there is one, it was looked at"));
+        Ok(Some(refusal @ Error::Refused { .. })) if no_resource(&refusal).is_some() => {
+            let resource = no_resource(&refusal).expect("there is one, it was looked at");
+            return Ended::Withdrawn { resource, why: refusal.to_string() };
         }
         // A wrong input is wrong over every transport.
         Ok(Some(error)) if reply.status == StatusCode::BAD_REQUEST => return Ended::Fatal(error),
         Ok(Some(error)) => error,
-        Ok(None) => Error::Status { method, uri: reply.uri.to_string(), status: reply.status, body: reply.excerpt() },
+        Ok(None) => crate::client::status(&method, reply),
         Err(error) => error,
     };
     match reply.status {
@@ -205,7 +205,8 @@ pub(crate) fn refused(client: &Client, reply: &Reply, method: http::Method) -> E
 }
 
 /// The resource that a refusal says there is not.
-fn no_resource(error: &ErrorBody) -> Option<ResourceId> {
+fn no_resource(refusal: &Error) -> Option<ResourceId> {
+    let Error::Refused { error, .. } = refusal else { return None };
     let about_it = error.field.as_ref().is_some_and(|field| field.rsplit('/').next() == Some("resource-id"));
     error.value.as_ref().filter(|_| about_it && error.code == Code::InvalidFieldValue)?.parse().ok()
 }
@@ -244,8 +245,9 @@ mod tests {
             (r#"{"meta":{"code":"E_MISSING_FIELD","field":"resource-id","value":"costs"}}"#, None),
             (r#"{"meta":{"code":"E_INVALID_FIELD_VALUE","field":"input","value":"costs"}}"#, None),
         ] {
-            let error = ErrorBody::from_json_within(body.as_bytes(), &alto::Limits::default()).unwrap();
-            assert_eq!(no_resource(&error).as_ref().map(ResourceId::as_str), want, "{body}");
+            let error = Box::new(alto::ErrorBody::from_json_within(body.as_bytes(), &alto::Limits::default()).unwrap());
+            let refusal = Error::Refused { uri: String::new(), status: StatusCode::BAD_REQUEST, error, said: None, retry_after: None };
+            assert_eq!(no_resource(&refusal).as_ref().map(ResourceId::as_str), want, "{body}");
         }
     }
 }

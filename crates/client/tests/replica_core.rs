@@ -276,12 +276,77 @@ fn auto_goes_on_to_what_works() {
     }
     assert_eq!(bench.via, Via::ALL[2]);
     for _ in 0..20 {
-        bench.event(Event::Ended(Ended::Unreachable("refused".into())));
+        bench.event(Event::Ended(Ended::Away { why: "refused".into(), retry_after: None }));
         assert!(bench.wait() <= Limits::default().backoff_max);
+    }
+    assert_eq!(bench.via, Via::ALL[2]);
+    // A stream that was open for long and had nothing to bring is none that fails.
+    for _ in 0..5 {
+        bench.event(Event::Opened);
+        bench.now += Duration::from_secs(60);
+        bench.event(Event::Ended(Ended::Closed { why: "a proxy ends it".into(), retry_after: None }));
+        bench.wait();
     }
     assert_eq!(bench.via, Via::ALL[2]);
     bench.update(0, Since::Before, None, None, NETWORK, network("n1"));
     assert_eq!((bench.tags(), bench.core.via()), (vec!["n1"], Some(Via::ALL[2])));
+}
+
+/// Whatever it is that fails: after three times without anything brought the next way is tried.
+#[test]
+fn auto_leaves_what_keeps_failing() {
+    let ways: [fn() -> Ended; 5] = [
+        || Ended::Broken("reset".into()),
+        || Ended::Closed { why: "503".into(), retry_after: None },
+        || Ended::Closed { why: "429".into(), retry_after: Some(Duration::from_secs(1)) },
+        || Ended::Unreachable("no answer".into()),
+        || Ended::Violation(0, "nonsense".into()),
+    ];
+    for way in ways {
+        let mut bench = Bench::new(&[("net", NETWORK)], &Via::ALL);
+        for failures in 1..=3 {
+            assert_eq!(bench.via, Via::ALL[0], "after {failures} times {:?}", way());
+            bench.event(Event::Ended(way()));
+            bench.wait();
+        }
+        assert_eq!(bench.via, Via::ALL[1], "{:?}", way());
+        assert!(bench.notices.iter().any(|notice| matches!(notice, Notice::Switching { .. })), "{:?}", way());
+        // What brought something begins to count anew.
+        bench.update(0, Since::Before, None, None, NETWORK, network("n1"));
+        for _ in 0..2 {
+            bench.event(Event::Ended(way()));
+            bench.wait();
+        }
+        assert_eq!(bench.via, Via::ALL[1], "{:?}", way());
+    }
+}
+
+/// RFC 8895 section 5.3: who is told that one resource is stopped goes on with the others, and asks for that one again, less and less often.
+#[test]
+fn a_stopped_resource_does_not_take_others_with_it() {
+    let mut bench = Bench::new(&[("net", NETWORK), ("costs", COSTS)], &[Via::Sse]);
+    bench.update(0, Since::Before, None, None, NETWORK, network("n1"));
+    bench.update(1, Since::Before, None, None, COSTS, costs("c1", "n1", 1));
+    let mut waits = Vec::new();
+    for version in 2..20 {
+        bench.event(Event::Stopped(1, "maintenance".into()));
+        assert!(matches!(bench.notices.last(), Some(Notice::Stopped { .. })));
+        bench.update(0, Since::Before, None, None, MERGE, tag_patch(&format!("n{version}")));
+        assert_eq!(bench.delivered.last().unwrap().resource.as_str(), "net");
+        let session = bench.session;
+        waits.push(bench.wait());
+        assert_eq!(bench.session, session + 1, "asked for both again");
+        assert_eq!(bench.places[0].tag.as_ref().unwrap().as_str(), format!("n{version}"));
+    }
+    assert!(waits[0] <= Duration::from_secs(1) && *waits.last().unwrap() >= Duration::from_secs(10), "{waits:?}");
+    // It is there again: the next stop is the first.
+    bench.update(1, Since::Before, None, None, COSTS, costs("c2", "n19", 2));
+    bench.event(Event::Stopped(1, "maintenance".into()));
+    assert!(bench.wait() <= Duration::from_secs(1));
+    // All are stopped: there is nothing to keep the session for.
+    bench.event(Event::Stopped(1, "maintenance".into()));
+    bench.event(Event::Stopped(0, "maintenance".into()));
+    assert_eq!(bench.core.heard(), None);
 }
 
 /// RFC 8895 section 6.6: "a client MUST NOT assume that an update message represents an actual change".
@@ -342,7 +407,7 @@ fn a_withdrawn_resource_ends_it() {
     bench.update(0, Since::Before, Some(1), None, NETWORK, network("n1"));
     let mut times = 0;
     while bench.ended.is_none() {
-        bench.event(Event::Ended(Ended::Withdrawn("net".parse().unwrap())));
+        bench.event(Event::Ended(Ended::Withdrawn { resource: "net".parse().unwrap(), why: "the directory has no net".into() }));
         times += 1;
         if bench.ended.is_none() {
             bench.wait();

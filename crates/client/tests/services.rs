@@ -1,11 +1,11 @@
-//! Directories with several update services.
+//! Directories with several update services, and how a replica finds its way among what they answer.
 #![allow(clippy::unwrap_used)] // A test says what went wrong by stopping there.
 #[path = "support/live.rs"]
 mod live;
 
 use client::{
     Client, Limits, Replica,
-    replica::{Options, Via, Wanted},
+    replica::{Notice, Options, Told, Via, Wanted},
 };
 use live::{Asked, Live, PATIENCE};
 use serde_json::{Value, json};
@@ -42,6 +42,10 @@ async fn follow(server: &Live, ids: &[&str], via: Option<Via>) -> Replica {
     let resources = ids.iter().map(|id| Wanted { resource: id.parse().unwrap(), input: None }).collect();
     let options = Options { resources, via, ..Options::new("east".parse().unwrap()) };
     Replica::open(Arc::new(client), options).await.unwrap()
+}
+
+async fn told(replica: &mut Replica) -> Told {
+    timeout(PATIENCE, replica.next()).await.expect("something is told").unwrap()
 }
 
 async fn tag(replica: &mut Replica) -> String {
@@ -92,4 +96,47 @@ async fn resources_in_different_views_services_are_followed_together() {
         // What is polled for next is not answered.
         server.expect(&format!("GET /v/{id}/ug/1/2")).await;
     }
+}
+
+/// RFC 9110 section 10.2.3, wherever the server says it.
+#[tokio::test]
+async fn a_directory_that_asks_for_patience_is_given_it() {
+    let mut server = Live::start(&directory()).await;
+    let mut replica = follow(&server, &["east"], Some(Via::Sse)).await;
+    server.list_later(6);
+    drop(server.expect("POST /east/stream").await.stream(STREAM));
+    loop {
+        match told(&mut replica).await {
+            Told::Notice(Notice::Lost { why, retry_in }) if why.contains("503") => {
+                break assert!(retry_in >= Duration::from_secs(6), "{retry_in:?}");
+            }
+            told => assert!(matches!(told, Told::Notice(_)), "{told:?}"),
+        }
+    }
+}
+
+/// The directory lists it, the service does not know it: what the service says is what the user has to know.
+#[tokio::test]
+async fn what_a_service_says_of_a_missing_resource_is_told() {
+    let mut server = Live::start(&directory()).await;
+    let mut replica = follow(&server, &["east"], Some(Via::Sse)).await;
+    let refusal = r#"{"meta": {"code": "E_INVALID_FIELD_VALUE", "field": "add/s0/resource-id", "value": "east"}}"#;
+    server.expect("POST /east/stream").await.answer(400, "application/alto-error+json", refusal);
+    let error = timeout(PATIENCE, replica.changed()).await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("add/s0/resource-id") && error.contains("/east/stream"), "{error}");
+}
+
+/// `auto` does not stay with a way that only ever says that it cannot.
+#[tokio::test]
+async fn auto_leaves_a_way_that_keeps_failing() {
+    let mut server = Live::start(&directory()).await;
+    let mut replica = follow(&server, &["east"], None).await;
+    // There are no WebSockets in this directory; views cannot be opened, each time.
+    for _ in 0..3 {
+        server.expect("POST /east/tips").await.answer(503, "text/plain", "overloaded");
+    }
+    let stream = server.expect("POST /east/stream").await.stream(STREAM);
+    stream.send(event("east", 1, "s0")).unwrap();
+    assert_eq!(tag(&mut replica).await, "east-1");
+    assert_eq!(replica.via(), Some(Via::Sse));
 }

@@ -513,7 +513,7 @@ impl Seen {
             eprintln!("{:?} client {}: {notice}", self.since.elapsed(), plan.client);
         }
         match notice {
-            Notice::Lost { .. } => self.tally.lost += 1,
+            Notice::Lost { .. } | Notice::Stopped { .. } => self.tally.lost += 1,
             Notice::Following { via } => {
                 let at = Via::ALL.iter().position(|known| known == via).expect("all are in the list");
                 self.tally.sessions[at] += 1;

@@ -176,8 +176,7 @@ impl Client {
 
     /// The error that a status other than success is.
     pub(super) fn refused(&self, method: &Method, reply: &Reply) -> Result<Error, Error> {
-        let status = || Error::Status { method: method.clone(), uri: reply.uri.to_string(), status: reply.status, body: reply.excerpt() };
-        Ok(super::refusal(reply, &self.options.limits.documents)?.unwrap_or_else(status))
+        Ok(super::refusal(reply, &self.options.limits.documents)?.unwrap_or_else(|| super::status(method, reply)))
     }
 }
 

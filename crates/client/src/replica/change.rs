@@ -138,6 +138,15 @@ pub enum Notice {
         /// When the next attempt will be.
         retry_in: Duration,
     },
+    /// Those of one resource stopped; the others go on.
+    Stopped {
+        /// Of what.
+        resource: ResourceId,
+        /// In the server's words.
+        why: String,
+        /// When it will be asked for again.
+        retry_in: Duration,
+    },
     /// Another transport is tried.
     Switching {
         /// The one that did not work.
@@ -161,6 +170,9 @@ impl fmt::Display for Notice {
         match self {
             Self::Following { via } => write!(f, "following over {via}"),
             Self::Lost { why, retry_in } => write!(f, "{why}; trying again in {:.1} s", retry_in.as_secs_f64()),
+            Self::Stopped { resource, why, retry_in } => {
+                write!(f, "the server stopped {resource}: {why}; asking again in {:.1} s", retry_in.as_secs_f64())
+            }
             Self::Switching { from, to, why } => write!(f, "{from} does not work ({why}); trying {to}"),
             Self::Resynchronising { resource, why } => write!(f, "{resource} does not fit ({why}); getting a full copy"),
         }

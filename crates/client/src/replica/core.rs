@@ -99,7 +99,14 @@ pub enum Event {
 /// How a session ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// No connection, or none that answered: the server is away.
+    /// The directory cannot be read: the server is away, whatever the way.
+    Away {
+        /// What was seen of it.
+        why: String,
+        /// `Retry-After`
+        retry_after: Option<Duration>,
+    },
+    /// There is a directory, but no connection this way, or none that answered.
     Unreachable(String),
     /// The server closed it in good order, or asks to come again later.
     Closed {
@@ -112,8 +119,13 @@ pub enum Ended {
     Broken(String),
     /// The directory offers no such transport for what is followed, or the server refuses it.
     Unsupported(String),
-    /// The directory has the resource no more.
-    Withdrawn(ResourceId),
+    /// The resource is there no more.
+    Withdrawn {
+        /// Which.
+        resource: ResourceId,
+        /// Who says so, in what words.
+        why: String,
+    },
     /// What was sent is not what the protocol promises.
     Violation(Index, String),
     /// Asking again would not help: a wrong input, an untrusted certificate.
@@ -169,6 +181,10 @@ pub struct Core {
     session: u64,
     refresh: bool,
     backoff: Backoff,
+    /// Of asking again for what the server stopped while it goes on with others.
+    stops: Backoff,
+    /// When to.
+    again: Option<Instant>,
     resyncs: u64,
     actions: VecDeque<Action>,
     limits: Limits,
@@ -185,10 +201,8 @@ impl Core {
     /// Follows `followed` over the first of `vias` that works. `seed` spreads clients in time.
     pub fn new(now: Instant, followed: Vec<Followed>, vias: Vec<Via>, limits: Limits, seed: u64) -> Self {
         debug_assert!(!vias.is_empty() && !followed.is_empty());
-        let state =
-            |followed| State { followed, built: None, held: Vec::new(), held_bytes: 0, unfit: None, offered: true, numbered: false };
         let mut core = Self {
-            states: followed.into_iter().map(state).collect(),
+            states: followed.into_iter().map(State::new).collect(),
             vias,
             via: 0,
             strikes: 0,
@@ -200,6 +214,8 @@ impl Core {
             session: 0,
             refresh: false,
             backoff: Backoff::new(limits.backoff_min, limits.backoff_max, seed),
+            stops: Backoff::new(limits.backoff_min, limits.backoff_max, seed),
+            again: None,
             resyncs: 0,
             actions: VecDeque::new(),
             limits,
@@ -220,7 +236,7 @@ impl Core {
             Phase::Waiting { until } => Some(until),
             Phase::Open { heard, .. } => {
                 let silent = heard + self.limits.followed_silence_max;
-                Some(unfit.map_or(silent, |unfit| unfit.min(silent)))
+                [unfit, self.again].into_iter().flatten().chain([silent]).min()
             }
             Phase::Over => None,
         }
@@ -272,6 +288,7 @@ impl Core {
             }
             Event::Current { index, seq, tag } => {
                 self.accepted();
+                self.resumed(index);
                 match self.states[index].confirm(seq, tag) {
                     Ok(()) => self.works(),
                     Err(why) => self.mismatch(now, index, why),
@@ -281,6 +298,7 @@ impl Core {
             Event::Update(update) => {
                 self.accepted();
                 let index = update.index;
+                self.resumed(index);
                 match self.states[index].take(update, &self.limits) {
                     Ok(is_change) => {
                         self.works();
@@ -292,11 +310,7 @@ impl Core {
                 }
                 self.settle(now);
             }
-            Event::Stopped(index, why) => {
-                let resource = self.states[index].followed.resource.clone();
-                self.actions.push_back(Action::Close);
-                self.ended(now, Ended::Closed { why: format!("the server stopped {resource}: {why}"), retry_after: None });
-            }
+            Event::Stopped(index, why) => self.stopped(now, index, &why),
             Event::Ended(ended) => self.ended(now, ended),
         }
     }
@@ -311,6 +325,10 @@ impl Core {
                     let why = format!("silent for {} s", self.limits.followed_silence_max.as_secs());
                     return self.ended(now, Ended::Broken(why));
                 }
+                if self.again.is_some_and(|again| again <= now) {
+                    self.actions.push_back(Action::Close);
+                    return self.open(now);
+                }
                 let late = |state: &State| state.unfit.is_some_and(|since| since + self.limits.consistency_time_max <= now);
                 if let Some(index) = self.states.iter().position(late) {
                     self.mismatch(now, index, "it does not fit the network map that it depends on".into());
@@ -323,10 +341,10 @@ impl Core {
     fn open(&mut self, now: Instant) {
         self.session += 1;
         self.phase = Phase::Open { since: now, heard: now, accepted: false };
+        self.again = None;
         let mut places = Vec::new();
         for state in &mut self.states {
-            state.offered = true;
-            state.numbered = false;
+            (state.offered, state.numbered, state.stopped) = (true, false, false);
             places.push(state.place());
         }
         self.actions.push_back(Action::Open { session: self.session, via: self.vias[self.via], places, refresh: self.refresh });
@@ -341,6 +359,27 @@ impl Core {
         }
     }
 
+    /// Others may go on: RFC 8895 section 5.3 stops no more than it names.
+    fn stopped(&mut self, now: Instant, index: Index, why: &str) {
+        let state = &mut self.states[index];
+        (state.stopped, state.ailing, state.unfit) = (true, true, None);
+        let (resource, why) = (state.followed.resource.clone(), why.to_owned());
+        if self.states.iter().all(|state| state.stopped || !state.offered) {
+            self.actions.push_back(Action::Close);
+            return self.ended(now, Ended::Closed { why: format!("the server stopped {resource}: {why}"), retry_after: None });
+        }
+        let retry_in = self.stops.next(Duration::ZERO);
+        self.again = Some(self.again.map_or(now + retry_in, |again| again.min(now + retry_in)));
+        self.actions.push_back(Action::Tell(Notice::Stopped { resource, why, retry_in }));
+    }
+
+    /// Something comes of it.
+    fn resumed(&mut self, index: Index) {
+        if std::mem::take(&mut self.states[index].ailing) {
+            self.stops.reset();
+        }
+    }
+
     fn works(&mut self) {
         (self.worked, self.strikes, self.unusable) = (true, 0, 0);
         self.why_unusable.clear();
@@ -352,44 +391,47 @@ impl Core {
         (state.built, state.held, state.held_bytes, state.unfit) = (None, Vec::new(), 0, None);
         let resource = state.followed.resource.clone();
         self.actions.push_back(Action::Close);
-        self.actions.push_back(Action::Tell(Notice::Resynchronising { resource, why }));
+        self.actions.push_back(Action::Tell(Notice::Resynchronising { resource, why: why.clone() }));
+        self.strike(&why);
         self.wait(now, None);
     }
 
     fn ended(&mut self, now: Instant, ended: Ended) {
         let Phase::Open { since, accepted, .. } = self.phase else { return };
-        if accepted && now.duration_since(since) >= STEADY {
+        let steady = accepted && now.duration_since(since) >= STEADY;
+        if steady {
             self.backoff.reset();
         }
         match ended {
             Ended::Fatal(error) => self.end(error),
             Ended::Violation(index, why) => self.mismatch(now, index, why),
-            Ended::Closed { why, retry_after } => {
+            Ended::Away { why, retry_after } => {
                 let retry_in = self.wait(now, retry_after);
                 self.lost(why, retry_in);
             }
-            Ended::Unreachable(why) => {
-                let retry_in = self.wait(now, None);
-                self.lost(why, retry_in);
-            }
-            Ended::Broken(why) => {
-                self.strikes += 1;
-                let from = self.vias[self.via];
-                if self.vias.len() > 1 && self.strikes >= STRIKES_MAX {
-                    self.next_via();
-                    self.actions.push_back(Action::Tell(Notice::Switching { from, to: self.vias[self.via], why: why.clone() }));
+            Ended::Closed { why, retry_after } => {
+                // A stream that was fine and had nothing to bring is no failure of its way.
+                if steady {
+                    self.strikes = 0
+                } else {
+                    self.strike(&why)
                 }
+                let retry_in = self.wait(now, retry_after);
+                self.lost(why, retry_in);
+            }
+            Ended::Unreachable(why) | Ended::Broken(why) => {
+                self.strike(&why);
                 let retry_in = self.wait(now, None);
                 self.lost(why, retry_in);
             }
-            Ended::Withdrawn(resource) => {
+            Ended::Withdrawn { resource, why } => {
                 self.withdrawn += 1;
                 if !self.worked || self.withdrawn >= WITHDRAWN_MAX {
-                    return self
-                        .end(Error::NotOffered { what: format!("the server has no resource {resource} any more"), offered: Vec::new() });
+                    let what = format!("the server has no resource {resource} any more: {why}");
+                    return self.end(Error::NotOffered { what, offered: Vec::new() });
                 }
                 let retry_in = self.wait(now, None);
-                self.lost(format!("the directory has no {resource}"), retry_in);
+                self.lost(why, retry_in);
             }
             Ended::Unsupported(why) => {
                 let from = self.vias[self.via];
@@ -416,6 +458,16 @@ impl Core {
         }
     }
 
+    /// A session more that came to nothing.
+    fn strike(&mut self, why: &str) {
+        self.strikes += 1;
+        let from = self.vias[self.via];
+        if self.vias.len() > 1 && self.strikes >= STRIKES_MAX {
+            self.next_via();
+            self.actions.push_back(Action::Tell(Notice::Switching { from, to: self.vias[self.via], why: why.to_owned() }));
+        }
+    }
+
     fn next_via(&mut self) {
         self.via = (self.via + 1) % self.vias.len();
         self.strikes = 0;
@@ -429,6 +481,7 @@ impl Core {
         let asked = retry_after.unwrap_or_default().min(self.limits.retry_after_max);
         let delay = self.backoff.next(asked);
         self.phase = Phase::Waiting { until: now + delay };
+        self.again = None;
         for state in &mut self.states {
             state.unfit = None;
         }
@@ -454,7 +507,8 @@ impl Core {
             }
         }
         for index in 0..self.states.len() {
-            let fits = self.states[index].built.is_none() || self.fits(index);
+            // What is stopped will not come to fit before it is asked for again.
+            let fits = self.states[index].built.is_none() || self.states[index].stopped || self.fits(index);
             let state = &mut self.states[index];
             state.unfit = if fits { None } else { state.unfit.or(Some(now)) };
         }

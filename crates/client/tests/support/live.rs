@@ -58,7 +58,15 @@ pub struct Live {
     pub address: SocketAddr,
     asked: mpsc::UnboundedReceiver<Asked>,
     /// Answered at `GET /`, whenever it is asked.
-    directory: std::sync::Arc<std::sync::Mutex<String>>,
+    directory: std::sync::Arc<std::sync::Mutex<Listed>>,
+}
+
+/// What the directory is asked for and answers.
+#[derive(Clone)]
+enum Listed {
+    Resources(String),
+    /// 503 with `Retry-After`
+    Later(u64),
 }
 
 impl Live {
@@ -67,7 +75,7 @@ impl Live {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, asked) = mpsc::unbounded_channel();
-        let directory = std::sync::Arc::new(std::sync::Mutex::new(directory.to_owned()));
+        let directory = std::sync::Arc::new(std::sync::Mutex::new(Listed::Resources(directory.to_owned())));
         let listed = directory.clone();
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
@@ -77,10 +85,13 @@ impl Live {
                     async move {
                         let (parts, body) = request.into_parts();
                         if parts.uri.path() == "/" {
-                            let body = http_body_util::Full::new(Bytes::from(listed.lock().unwrap().clone())).boxed();
-                            return Ok::<_, Infallible>(
-                                Response::builder().header("content-type", "application/alto-directory+json").body(body).unwrap(),
-                            );
+                            let response = Response::builder().header("content-type", "application/alto-directory+json");
+                            let (response, body) = match listed.lock().unwrap().clone() {
+                                Listed::Resources(directory) => (response, directory),
+                                Listed::Later(seconds) => (response.status(503).header("retry-after", seconds), String::new()),
+                            };
+                            let body = http_body_util::Full::new(Bytes::from(body)).boxed();
+                            return Ok::<_, Infallible>(response.body(body).unwrap());
                         }
                         let body = body.collect().await.unwrap().to_bytes();
                         let (answer, answered) = oneshot::channel();
@@ -109,7 +120,12 @@ impl Live {
     }
 
     pub fn list(&self, directory: &str) {
-        *self.directory.lock().unwrap() = directory.to_owned();
+        *self.directory.lock().unwrap() = Listed::Resources(directory.to_owned());
+    }
+
+    /// The directory cannot be read for so long.
+    pub fn list_later(&self, seconds: u64) {
+        *self.directory.lock().unwrap() = Listed::Later(seconds);
     }
 
     /// The next request.

@@ -25,6 +25,10 @@ pub(super) struct State {
     pub(super) offered: bool,
     /// This session brought something of it, or its place was taken up.
     pub(super) numbered: bool,
+    /// Nothing more of it will come in this session.
+    pub(super) stopped: bool,
+    /// It was stopped, and nothing came of it since.
+    pub(super) ailing: bool,
 }
 
 #[derive(Debug)]
@@ -35,6 +39,20 @@ pub(super) struct Built {
 }
 
 impl State {
+    pub(super) fn new(followed: Followed) -> Self {
+        Self {
+            followed,
+            built: None,
+            held: Vec::new(),
+            held_bytes: 0,
+            unfit: None,
+            offered: true,
+            numbered: false,
+            stopped: false,
+            ailing: false,
+        }
+    }
+
     pub(super) fn place(&self) -> Place {
         self.built.as_ref().map(|built| Place { tag: built.tag.clone(), seq: built.seq }).unwrap_or_default()
     }
