@@ -168,17 +168,18 @@ impl Transport {
         Err(self.too_many_redirects(&ask))
     }
 
-    /// Sends, over HTTP/1.1 and HTTP/2 on a connection of its own, follows redirects, and returns when the head of the answer is there.
+    /// Sends, over HTTP/1.1 and HTTP/2 on a connection of its own, follows redirects, and returns when the head of the answer is there. A
+    /// success has no content coding: it would have to be undone piece by piece.
     pub async fn stream(&self, mut ask: Ask) -> Result<Streamed, Error> {
         let silence = self.options.silence_timeout;
         for _ in 0..=self.options.limits.redirects_max {
             let (response, _sender) = if self.options.protocol == Protocol::Http3 {
-                (self.send_http3(&ask, silence).await?, None)
+                (self.send_http3(&ask, silence, PLAIN).await?, None)
             } else {
                 let mut sender = self.connect(&ask.uri.origin()).await?;
                 let sent = match &mut sender {
-                    Sender::Http1(s) => timeout(silence, s.send_request(message(&ask, false))).await,
-                    Sender::Http2(s) => timeout(silence, s.send_request(message(&ask, true))).await,
+                    Sender::Http1(s) => timeout(silence, s.send_request(message(&ask, false, PLAIN))).await,
+                    Sender::Http2(s) => timeout(silence, s.send_request(message(&ask, true, PLAIN))).await,
                 };
                 let response = sent
                     .map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?
@@ -186,8 +187,13 @@ impl Transport {
                 (response.map(Body::Tcp), Some(sender))
             };
             let (parts, body) = response.into_parts();
-            match redirected(&ask, parts.status, &parts.headers)? {
-                Some(next) => ask = next,
+            if let Some(next) = redirected(&ask, parts.status, &parts.headers)? {
+                ask = next;
+                continue;
+            }
+            let is_coded = |coding: &&HeaderValue| !coding.is_empty() && !coding.as_bytes().eq_ignore_ascii_case(PLAIN.as_bytes());
+            match parts.headers.get(header::CONTENT_ENCODING).filter(is_coded).filter(|_| parts.status.is_success()) {
+                Some(coding) => return Err(Error::bad(&ask.uri, format!("content coding {coding:?}, where none was accepted"))),
                 None => return Ok(Streamed { uri: ask.uri, status: parts.status, headers: parts.headers, body, _sender }),
             }
         }
@@ -210,7 +216,7 @@ impl Transport {
 
     async fn exchange_once(&self, ask: &Ask, silence: Duration) -> Result<Reply, Error> {
         if self.options.protocol == Protocol::Http3 {
-            let response = self.send_http3(ask, silence).await?;
+            let response = self.send_http3(ask, silence, CODED).await?;
             return self.read(ask, response, silence).await;
         }
         let origin = ask.uri.origin();
@@ -221,8 +227,8 @@ impl Transport {
                 None => (self.connect(&origin).await?, true),
             };
             let sent = match &mut sender {
-                Sender::Http1(s) => timeout(silence, s.try_send_request(message(ask, false))).await,
-                Sender::Http2(s) => timeout(silence, s.try_send_request(message(ask, true))).await,
+                Sender::Http1(s) => timeout(silence, s.try_send_request(message(ask, false, CODED))).await,
+                Sender::Http2(s) => timeout(silence, s.try_send_request(message(ask, true, CODED))).await,
             };
             let answer: Result<http::Response<Incoming>, TrySendError<_>> =
                 sent.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?;
@@ -243,7 +249,7 @@ impl Transport {
     }
 
     /// Sends over HTTP/3 and returns when the head of the answer is there.
-    async fn send_http3(&self, ask: &Ask, silence: Duration) -> Result<http::Response<Body>, Error> {
+    async fn send_http3(&self, ask: &Ask, silence: Duration, codings: &'static str) -> Result<http::Response<Body>, Error> {
         let origin = ask.uri.origin();
         if !origin.tls {
             return Err(Error::Url { text: ask.uri.to_string(), why: "HTTP/3 is spoken at https:// only" });
@@ -251,7 +257,7 @@ impl Transport {
         loop {
             let tls = || self.tls_config(Protocol::Http3);
             let (connection, fresh) = self.http3.get(&origin, self.options.connect_timeout, tls).await?;
-            let mut request = message(ask, true).map(|_| ask.body.clone());
+            let mut request = message(ask, true, codings).map(|_| ask.body.clone());
             if !ask.body.is_empty() {
                 request.headers_mut().insert(header::CONTENT_LENGTH, ask.body.len().into());
             }
@@ -435,7 +441,12 @@ fn is_repeatable(method: &Method) -> bool {
     method != Method::PATCH
 }
 
-fn message(ask: &Ask, http2: bool) -> Request<Full<Bytes>> {
+/// Accepted for an answer that is read whole.
+const CODED: &str = "gzip";
+/// Accepted for one that is read as it comes.
+const PLAIN: &str = "identity";
+
+fn message(ask: &Ask, http2: bool, codings: &'static str) -> Request<Full<Bytes>> {
     // HTTP/2 and HTTP/3 carry the authority in the URI, HTTP/1.1 in Host with an origin-form target.
     let target = if http2 { ask.uri.to_string() } else { ask.uri.path().to_owned() };
     let mut request = Request::new(Full::new(ask.body.clone()));
@@ -448,6 +459,6 @@ fn message(ask: &Ask, http2: bool) -> Request<Full<Bytes>> {
         headers.insert(header::HOST, host);
     }
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("altocast/", env!("CARGO_PKG_VERSION"))));
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(codings));
     request
 }

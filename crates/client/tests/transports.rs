@@ -11,7 +11,7 @@ use client::{
 use futures_util::{SinkExt, StreamExt};
 use live::{Asked, Live, PATIENCE};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
@@ -299,6 +299,25 @@ mod sse {
         let error = timeout(PATIENCE, replica.changed()).await.unwrap().unwrap_err();
         assert!(error.to_string().contains("add/s0/tag"), "{error}");
         assert!(replica.changed().await.is_err(), "it stays ended");
+    }
+
+    /// A proxy that compresses whatever it may would keep updates back, and nobody here undoes a coding piece by piece.
+    #[tokio::test]
+    async fn a_stream_comes_without_a_content_coding() {
+        let mut server = Live::start(&directory("/ws")).await;
+        let mut replica = follow(server.url(), Some(Via::Sse), quick()).await;
+        let asked = opened(&mut server, None).await;
+        assert_eq!(asked.headers["accept-encoding"], "identity");
+        // Refusals are read whole and may be coded.
+        let mut refusal = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        refusal.write_all(b"busy").unwrap();
+        asked.answer_with(503, "text/plain", &[("content-encoding", "gzip")], refusal.finish().unwrap());
+        while !matches!(told(&mut replica).await, Told::Notice(Notice::Lost { why, .. }) if why.contains("busy")) {}
+        // With a coding all the same: another way is taken.
+        let asked = opened(&mut server, None).await;
+        asked.answer_with(200, STREAM, &[("content-encoding", "gzip")], "");
+        let error = timeout(PATIENCE, replica.changed()).await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("content coding \"gzip\""), "{error}");
     }
 
     #[tokio::test]

@@ -32,12 +32,12 @@ impl Asked {
         self.answer_with(status, content_type, &[], body);
     }
 
-    pub fn answer_with(self, status: u16, content_type: &str, headers: &[(&str, &str)], body: &str) {
+    pub fn answer_with(self, status: u16, content_type: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) {
         let mut response = Response::builder().status(status).header("content-type", content_type);
         for (name, value) in headers {
             response = response.header(*name, *value);
         }
-        let body = http_body_util::Full::new(Bytes::from(body.to_owned())).boxed();
+        let body = http_body_util::Full::new(Bytes::from(body.into())).boxed();
         // A client that went away is the test's matter.
         let _ = self.answer.send(response.body(body).unwrap());
     }
