@@ -106,7 +106,7 @@ impl Client {
     }
 
     /// A client in a simulation.
-    #[cfg(feature = "simulation")]
+    #[cfg(any(test, feature = "simulation"))]
     #[doc(hidden)]
     pub fn within(options: Options, network: Arc<dyn crate::simulation::Network>) -> Result<Self, Error> {
         let mut client = Self::new(options)?;

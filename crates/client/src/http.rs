@@ -123,7 +123,7 @@ pub(crate) struct Transport {
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     idle: Mutex<HashMap<Origin, Idle>>,
     http3: http3::Connections,
-    #[cfg(feature = "simulation")]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) network: Option<Arc<dyn crate::simulation::Network>>,
 }
 
@@ -146,7 +146,7 @@ impl Transport {
             tls: OnceLock::new(),
             idle: Mutex::default(),
             http3: http3::Connections::default(),
-            #[cfg(feature = "simulation")]
+            #[cfg(any(test, feature = "simulation"))]
             network: None,
         }
     }
@@ -330,7 +330,7 @@ impl Transport {
 
     async fn open_patiently(&self, origin: &Origin, protocol: Protocol) -> Result<(Box<dyn Io>, Option<Vec<u8>>), Error> {
         let no_connection = |source| Error::Connect { origin: origin.to_string(), source };
-        #[cfg(feature = "simulation")]
+        #[cfg(any(test, feature = "simulation"))]
         if let Some(network) = &self.network {
             return Ok((network.connect().await.map_err(no_connection)?, None));
         }

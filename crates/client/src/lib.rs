@@ -47,7 +47,7 @@ mod http;
 mod options;
 mod rank;
 pub mod replica;
-#[cfg(feature = "simulation")]
+#[cfg(any(test, feature = "simulation"))]
 #[doc(hidden)]
 pub mod simulation;
 mod tls;

@@ -2,6 +2,7 @@
 //! [`crate::replica`] to know.
 //!
 //! Invariant: a session ends by returning how; it holds no more than one update that was not taken yet, for each resource.
+pub(crate) mod pulse;
 pub(crate) mod push;
 pub(crate) mod sse;
 pub(crate) mod tips;
@@ -99,6 +100,11 @@ impl Events {
     pub async fn send(&self, event: Event) {
         // Nobody listens: then this session is about to be dropped.
         let _ = self.sender.send(Report { session: self.session, event, taken: None }).await;
+    }
+
+    /// The same without waiting; left out where others wait to be taken.
+    pub fn offer(&self, event: Event) {
+        let _ = self.sender.try_send(Report { session: self.session, event, taken: None });
     }
 
     /// The same, and waits until the replica took it. `false`: it did not, and this session is over.

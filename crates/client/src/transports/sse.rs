@@ -1,6 +1,6 @@
 //! Update streams (RFC 8895): one stream for everything that is followed and has one service, opened by POST. What depends on something else comes after it
 //! (section 6.7.1). There are no numbers: that nothing is missing follows from one connection that delivers in order.
-use super::{Follow, Session, Transport, failed, media_type_of, refused};
+use super::{Follow, Session, Transport, failed, media_type_of, pulse::Pulse, refused};
 use crate::{
     catalog::Offer,
     http::Ask,
@@ -68,6 +68,7 @@ impl Stream {
         }
         session.events.send(Event::Opened).await;
 
+        let pulse = Pulse::new(session.events.clone());
         let mut decoder = Decoder::new(session.client.options().limits.body_bytes_max);
         loop {
             let data = match streamed.body.data().await {
@@ -75,12 +76,10 @@ impl Stream {
                 Some(Err(error)) => return Ended::Broken(format!("the stream broke: {error}")),
                 Some(Ok(data)) => data,
             };
+            pulse.came();
             let mut messages = Vec::new();
             if let Err(violation) = decoder.push(&data, |message| messages.push(message)) {
                 return Ended::Violation(follows[0].index, violation.to_string());
-            }
-            if decoder.take_comments() > 0 {
-                session.events.send(Event::Alive).await;
             }
             for message in messages {
                 if let Err(ended) = self.report(message).await {

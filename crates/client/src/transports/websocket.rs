@@ -1,5 +1,5 @@
 //! WebSocket (draft-marocco-alto-ws): one connection a resource. Every message says number and tag of the version it leads to.
-use super::{Follow, Session, Transport, failed, refused};
+use super::{Follow, Session, Transport, failed, pulse::Pulse, refused};
 use crate::{
     http::{Ask, Reply},
     options::Protocol,
@@ -62,7 +62,8 @@ async fn follow_one(session: Arc<Session>, follow: Follow, uri: Uri) -> Result<E
     headers.insert(header::SEC_WEBSOCKET_KEY, value(&generate_key()));
     headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let config = WebSocketConfig::default().max_message_size(Some(limits.body_bytes_max)).max_frame_size(Some(limits.body_bytes_max));
-    let opening = client_async_with_config(request, io, Some(config));
+    let pulse = Pulse::new(session.events.clone());
+    let opening = client_async_with_config(request, pulse.of(io), Some(config));
     let (mut socket, _) = timeout(options.silence_timeout, opening)
         .await
         .map_err(|_| Ended::Unreachable(format!("{uri}: no answer for {} s", options.silence_timeout.as_secs_f64())))?
@@ -78,7 +79,7 @@ async fn follow_one(session: Arc<Session>, follow: Follow, uri: Uri) -> Result<E
     loop {
         // Each socket by itself: others of the session may go on while this one is dead.
         let silence = limits.followed_silence_max;
-        let Ok(next) = timeout(silence, socket.next()).await else {
+        let Some(next) = pulse.unless_silent(silence, socket.next()).await else {
             return Ok(Ended::Broken(format!("{uri}: silent for {} s", silence.as_secs())));
         };
         let message = match next {
@@ -92,12 +93,9 @@ async fn follow_one(session: Arc<Session>, follow: Follow, uri: Uri) -> Result<E
                 let event = read(&follow, text.into()).map_err(|why| Ended::Violation(follow.index, why))?;
                 session.events.send(event).await;
             }
-            // The library answers a ping with the next write: flush it.
-            Message::Ping(_) => {
-                socket.flush().await.map_err(|error| Ended::Broken(error.to_string()))?;
-                session.events.send(Event::Alive).await;
-            }
-            Message::Pong(_) => session.events.send(Event::Alive).await,
+            // The library answers a ping with the next write: flush it. That the server lives is known by its bytes.
+            Message::Ping(_) => socket.flush().await.map_err(|error| Ended::Broken(error.to_string()))?,
+            Message::Pong(_) => {}
             Message::Close(frame) => {
                 let _ = socket.close(None).await;
                 let code = frame.as_ref().map(|frame| frame.code);
