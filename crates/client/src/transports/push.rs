@@ -1,6 +1,6 @@
 //! ALTO/H2 (draft-ietf-alto-new-transport-01): a transport queue for each resource on one HTTP/2 connection, updates pushed on the stream that
 //! created it. Promises come in the order of their versions (section 8.5), so that is the order in which their answers are read.
-use super::{Follow, Session, Transport, etag, failed, first_of, media_type_of, refused};
+use super::{Follow, Session, Transport, etag, failed, first_of, media_type_of, pulse::Pulse, refused};
 use crate::{
     catalog::Offer,
     http::Reply,
@@ -46,19 +46,20 @@ async fn connection(session: Arc<Session>, service: Offer, follows: Vec<Follow>)
     if alpn.as_deref() != Some(b"h2") && uri.to_string().starts_with("https:") {
         return Ended::Unsupported(format!("{} speaks no HTTP/2", uri.origin()));
     }
+    let pulse = Pulse::new(session.events.clone());
     let builder = h2::client::Builder::new()
         .enable_push(true)
         .max_concurrent_streams(session.client.options().limits.pushes_concurrent_max)
         .initial_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
-        .handshake::<_, Bytes>(io)
+        .handshake::<_, Bytes>(pulse.of(io))
         .await;
     let (requests, mut connection) = match builder {
         Ok(both) => both,
         Err(error) => return broken(&uri, error),
     };
     let pings = connection.ping_pong().expect("it is taken once");
-    let alive = beat(session.events.clone(), pings);
+    let alive = beat(pulse, pings);
     let queues = first_of(follows.into_iter().map(|follow| {
         let (session, requests, uri) = (session.clone(), requests.clone(), uri.clone());
         async move { follow_one(session, follow, requests, uri).await.unwrap_or_else(|ended| ended) }
@@ -74,14 +75,15 @@ async fn connection(session: Arc<Session>, service: Offer, follows: Vec<Follow>)
     }
 }
 
-async fn beat(events: super::Events, mut pings: PingPong) -> Ended {
+/// Asks for signs of life. One that takes its time behind a large copy is no silence.
+async fn beat(pulse: Pulse, mut pings: PingPong) -> Ended {
     loop {
         sleep(PING).await;
-        match timeout(PING, pings.ping(Ping::opaque())).await {
-            Ok(Ok(_)) => events.send(Event::Alive).await,
+        match pulse.unless_silent(PING, pings.ping(Ping::opaque())).await {
+            Some(Ok(_)) => {}
             // The connection itself tells why.
-            Ok(Err(_)) => std::future::pending().await,
-            Err(_) => return Ended::Broken(format!("no answer to a ping for {} s", PING.as_secs())),
+            Some(Err(_)) => std::future::pending().await,
+            None => return Ended::Broken(format!("no answer to a ping for {} s", PING.as_secs())),
         }
     }
 }
@@ -115,13 +117,13 @@ async fn follow_one(session: Arc<Session>, follow: Follow, requests: SendRequest
         .map_err(|_| Ended::Unreachable(format!("{uri}: no answer for {} s", patience.as_secs_f64())))?
         .map_err(|error| broken(&uri, error))?;
     let (parts, mut body) = response.into_parts();
-    let max = session.client.options().limits.body_bytes_max;
+    let bounds = Bounds::of(&session);
     if parts.status != StatusCode::OK {
-        let body = read(&mut body, max, |_| false).await.map_err(|why| Ended::Broken(format!("{uri}: {why}")))?;
+        let body = read(&mut body, bounds, |_| false).await.map_err(|why| Ended::Broken(format!("{uri}: {why}")))?;
         let reply = Reply { uri, status: parts.status, version: Version::HTTP_2, headers: parts.headers, body };
         return Err(refused(&session.client, &reply, Method::POST));
     }
-    let queue = created(&uri, &parts.headers, &mut body, max).await?;
+    let queue = created(&uri, &parts.headers, &mut body, bounds).await?;
     session.events.send(Event::Opened).await;
     loop {
         tokio::select! {
@@ -146,13 +148,13 @@ fn over() -> Ended {
 }
 
 /// The queue's URI. The stream stays open, so the answer ends with its JSON, not with the stream.
-async fn created(uri: &Uri, headers: &HeaderMap, body: &mut RecvStream, max: usize) -> Result<Uri, Ended> {
+async fn created(uri: &Uri, headers: &HeaderMap, body: &mut RecvStream, bounds: Bounds) -> Result<Uri, Ended> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let whole = |so_far: &[u8]| match length {
         Some(length) => so_far.len() >= length,
         None => Created::from_json(so_far).is_ok(),
     };
-    let text = read(body, max, whole).await.map_err(|why| Ended::Broken(format!("{uri}: {why}")))?;
+    let text = read(body, bounds, whole).await.map_err(|why| Ended::Broken(format!("{uri}: {why}")))?;
     let created = Created::from_json(&text).map_err(|error| Ended::Unsupported(format!("{uri}: its answer is wrong: {error}")))?;
     uri.resolve(&created.uri).map_err(failed)
 }
@@ -165,27 +167,47 @@ async fn pushed(session: &Session, follow: &Follow, queue: &Uri, promise: PushPr
         return Err(Ended::Violation(follow.index, format!("a push of {path}, which is no update of {}", queue.path())));
     };
     let at = |error: &dyn std::fmt::Display| Ended::Broken(format!("the push of version {seq}: {error}"));
-    let (parts, mut body) = response.await.map_err(|error| at(&error))?.into_parts();
+    // Promised is owed.
+    let bounds = Bounds::of(session);
+    let response = timeout(bounds.silence, response).await.map_err(|_| at(&bounds.silent()))?;
+    let (parts, mut body) = response.map_err(|error| at(&error))?.into_parts();
     if parts.status != StatusCode::OK {
         return Err(Ended::Violation(follow.index, format!("the push of version {seq} has status {}", parts.status)));
     }
-    let max = session.client.options().limits.body_bytes_max;
-    let body = read(&mut body, max, |_| false).await.map_err(|why| at(&why))?;
+    let body = read(&mut body, bounds, |_| false).await.map_err(|why| at(&why))?;
     // The version before it is what came before it: every entry of the queue is pushed once, in order (section 6.1).
     let update = follow.update(Since::Seq(seq.saturating_sub(1)), Some(seq), etag(&parts.headers), media_type_of(&parts.headers), body);
     session.events.send(update).await;
     Ok(())
 }
 
+/// What a server owes that has begun to answer: so much, and with pauses no longer than this.
+#[derive(Clone, Copy)]
+struct Bounds {
+    bytes_max: usize,
+    silence: Duration,
+}
+
+impl Bounds {
+    fn of(session: &Session) -> Self {
+        let options = session.client.options();
+        Self { bytes_max: options.limits.body_bytes_max, silence: options.silence_timeout }
+    }
+
+    fn silent(self) -> String {
+        format!("nothing came for {} s", self.silence.as_secs_f64())
+    }
+}
+
 /// Reads until the stream ends or `whole` is content.
-async fn read(stream: &mut RecvStream, max: usize, whole: impl Fn(&[u8]) -> bool) -> Result<Bytes, String> {
+async fn read(stream: &mut RecvStream, bounds: Bounds, whole: impl Fn(&[u8]) -> bool) -> Result<Bytes, String> {
     let mut body = BytesMut::new();
     while !whole(&body) {
-        let Some(data) = stream.data().await else { break };
+        let Some(data) = timeout(bounds.silence, stream.data()).await.map_err(|_| bounds.silent())? else { break };
         let data = data.map_err(|error| error.to_string())?;
         let _ = stream.flow_control().release_capacity(data.len());
-        if body.len() + data.len() > max {
-            return Err(format!("more than {max} bytes (body_bytes_max)"));
+        if body.len() + data.len() > bounds.bytes_max {
+            return Err(format!("more than {} bytes (body_bytes_max)", bounds.bytes_max));
         }
         body.extend_from_slice(&data);
     }

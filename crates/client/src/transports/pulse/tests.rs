@@ -6,6 +6,7 @@ use crate::{
     Client, Replica,
     replica::{Notice, Options, Told, Via, Wanted},
 };
+use bytes::Bytes;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -72,6 +73,14 @@ async fn lost(replica: &mut Replica) -> (String, Duration) {
         if let Told::Notice(Notice::Lost { why, .. }) = told(replica).await {
             return (why, begin.elapsed());
         }
+    }
+}
+
+/// Nothing is told but that it goes on.
+async fn still_there(replica: &mut Replica, time: Duration) {
+    let until = Instant::now() + time;
+    while let Ok(told) = tokio::time::timeout_at(until, replica.next()).await {
+        assert!(matches!(told.unwrap(), Told::Notice(Notice::Following { .. })));
     }
 }
 
@@ -143,5 +152,90 @@ mod websocket {
         let (why, after) = lost(&mut replica).await;
         assert!(why.contains("/ws/other: silent for 75 s") && seconds(75).contains(&after), "{why} after {after:?}");
         pinging.abort();
+    }
+}
+
+mod push {
+    use super::*;
+    use h2::server::SendResponse;
+    use tokio::sync::oneshot;
+
+    const QUEUE: &str = "application/alto-transport+json";
+
+    /// The request for a queue; the connection lives as long as the sender.
+    async fn asked(server: &mut Wire) -> (SendResponse<Bytes>, oneshot::Sender<()>) {
+        let mut connection = h2::server::handshake(server.expect("PRI *").await.unread()).await.unwrap();
+        let (_, respond) = connection.accept().await.unwrap().unwrap();
+        let (alive, mut dead) = oneshot::channel();
+        tokio::spawn(async move {
+            tokio::select! {
+                // It stays open, and nobody is there.
+                _ = &mut dead => std::future::pending().await,
+                _ = connection.accept() => {}
+            }
+        });
+        (respond, alive)
+    }
+
+    fn head(status: u16, media_type: &str) -> http::Response<()> {
+        http::Response::builder().status(status).header("content-type", media_type).body(()).unwrap()
+    }
+
+    fn promise(respond: &mut SendResponse<Bytes>, seq: u64) -> h2::server::SendPushedResponse<Bytes> {
+        respond.push_request(http::Request::get(format!("http://alto.example/tqs/9/uq/{seq}")).body(()).unwrap()).unwrap()
+    }
+
+    fn opened(respond: &mut SendResponse<Bytes>) -> h2::SendStream<Bytes> {
+        let mut stream = respond.send_response(head(200, QUEUE), false).unwrap();
+        stream.send_data(Bytes::from_static(b"{\"tq\": \"/tqs/9\"}"), false).unwrap();
+        stream
+    }
+
+    /// The connection lives, its pings are answered; what was begun is owed all the same.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_midway_is_not_waited_for() {
+        for stops in ["after the head", "after the head of a refusal", "after a promise", "in a push"] {
+            let (mut server, client) = Wire::start(&directory());
+            let mut replica = follow(client, Some(Via::Push), &["net"]).await;
+            let (mut respond, _alive) = asked(&mut server).await;
+            let mut kept = Vec::new();
+            match stops {
+                "after the head" => kept.push(respond.send_response(head(200, QUEUE), false).unwrap()),
+                "after the head of a refusal" => kept.push(respond.send_response(head(400, "text/plain"), false).unwrap()),
+                _ => kept.push(opened(&mut respond)),
+            }
+            let mut promised = Vec::new();
+            match stops {
+                "after a promise" => promised.push(promise(&mut respond, 1)),
+                "in a push" => {
+                    let mut stream = promise(&mut respond, 1).send_response(head(200, NETWORK), false).unwrap();
+                    stream.send_data(network(1).into(), false).unwrap();
+                    kept.push(stream);
+                }
+                _ => {}
+            }
+            let (why, after) = lost(&mut replica).await;
+            assert!(why.contains("nothing came for 30 s") && seconds(30).contains(&after), "{stops}: {why} after {after:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_push_may_take_its_time_and_a_queue_owes_nothing() {
+        let (mut server, client) = Wire::start(&directory());
+        let mut replica = follow(client, Some(Via::Push), &["net"]).await;
+        let (mut respond, alive) = asked(&mut server).await;
+        let _queue = opened(&mut respond);
+        let mut stream = promise(&mut respond, 1).send_response(head(200, NETWORK), false).unwrap();
+        for byte in network(1).as_bytes().chunks(16) {
+            sleep(Duration::from_secs(20)).await;
+            stream.send_data(Bytes::copy_from_slice(byte), false).unwrap();
+        }
+        stream.send_data(Bytes::new(), true).unwrap();
+        version(&mut replica, 1).await;
+        still_there(&mut replica, Duration::from_secs(500)).await;
+        // But that somebody is there.
+        drop(alive);
+        let (why, after) = lost(&mut replica).await;
+        assert!(why.contains("no answer to a ping for 25 s") && after <= Duration::from_secs(50), "{why} after {after:?}");
     }
 }
