@@ -39,12 +39,14 @@ pub enum Error {
         source: io::Error,
     },
     /// The server owed bytes and stayed silent.
-    #[error("{uri}: no answer for {} s", after.as_secs_f64())]
+    #[error("{uri}: {} for {} s", if *begun { "nothing more of the answer" } else { "no answer" }, after.as_secs_f64())]
     Timeout {
         /// What was asked.
         uri: String,
         /// How long the silence was.
         after: Duration,
+        /// Whether it came in the middle of an answer.
+        begun: bool,
     },
     /// The connection broke while talking.
     #[error("{uri}: connection broke: {}", chain(&**source))]

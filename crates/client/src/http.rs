@@ -153,13 +153,13 @@ impl Transport {
 
     /// Sends and follows redirects. Errors: `Connect`, `Tls`, `Timeout`, `Broken`, `Limit`, `BadAnswer` (coding, redirect).
     pub async fn exchange(&self, ask: Ask) -> Result<Reply, Error> {
-        self.exchange_within(ask, self.options.silence_timeout).await
+        self.exchange_within(ask, self.options.silence_timeout, &mut || ()).await
     }
 
-    /// The same for an answer that may take as long as `silence` to begin, and to go on.
-    pub async fn exchange_within(&self, mut ask: Ask, silence: Duration) -> Result<Reply, Error> {
+    /// The same for an answer that may take as long as `silence` to begin; whenever some of it came, `came` is called.
+    pub async fn exchange_within(&self, mut ask: Ask, silence: Duration, came: &mut (dyn FnMut() + Send)) -> Result<Reply, Error> {
         for _ in 0..=self.options.limits.redirects_max {
-            let reply = self.exchange_once(&ask, silence).await?;
+            let reply = self.exchange_once(&ask, silence, came).await?;
             match redirected(&ask, reply.status, &reply.headers)? {
                 Some(next) => ask = next,
                 None => return Ok(reply),
@@ -182,7 +182,7 @@ impl Transport {
                     Sender::Http2(s) => timeout(silence, s.send_request(message(&ask, true, PLAIN))).await,
                 };
                 let response = sent
-                    .map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?
+                    .map_err(|_| no_answer(&ask, silence))?
                     .map_err(|error| Error::Broken { uri: ask.uri.to_string(), source: error.into() })?;
                 (response.map(Body::Tcp), Some(sender))
             };
@@ -206,7 +206,7 @@ impl Transport {
         let mut response = http::Response::new(streamed.body);
         *response.status_mut() = streamed.status;
         *response.headers_mut() = streamed.headers;
-        self.read(&ask, response, self.options.silence_timeout).await
+        self.read(&ask, response, &mut || ()).await
     }
 
     fn too_many_redirects(&self, ask: &Ask) -> Error {
@@ -214,10 +214,10 @@ impl Transport {
         Error::Limit { uri: ask.uri.to_string(), what: "the number of redirects", max, name: "redirects_max" }
     }
 
-    async fn exchange_once(&self, ask: &Ask, silence: Duration) -> Result<Reply, Error> {
+    async fn exchange_once(&self, ask: &Ask, silence: Duration, came: &mut (dyn FnMut() + Send)) -> Result<Reply, Error> {
         if self.options.protocol == Protocol::Http3 {
             let response = self.send_http3(ask, silence, CODED).await?;
-            return self.read(ask, response, silence).await;
+            return self.read(ask, response, came).await;
         }
         let origin = ask.uri.origin();
         let mut kept = self.take(&origin);
@@ -230,11 +230,10 @@ impl Transport {
                 Sender::Http1(s) => timeout(silence, s.try_send_request(message(ask, false, CODED))).await,
                 Sender::Http2(s) => timeout(silence, s.try_send_request(message(ask, true, CODED))).await,
             };
-            let answer: Result<http::Response<Incoming>, TrySendError<_>> =
-                sent.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?;
+            let answer: Result<http::Response<Incoming>, TrySendError<_>> = sent.map_err(|_| no_answer(ask, silence))?;
             match answer {
                 Ok(response) => {
-                    let reply = self.read(ask, response.map(Body::Tcp), silence).await?;
+                    let reply = self.read(ask, response.map(Body::Tcp), came).await?;
                     self.give_back(origin, sender);
                     return Ok(reply);
                 }
@@ -262,7 +261,7 @@ impl Transport {
                 request.headers_mut().insert(header::CONTENT_LENGTH, ask.body.len().into());
             }
             let sent = timeout(silence, connection.send(request)).await;
-            match sent.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })? {
+            match sent.map_err(|_| no_answer(ask, silence))? {
                 Ok(response) => return Ok(response.map(|body| Body::Http3(Box::new(body)))),
                 Err(error) if connection.is_over(&error) => {
                     self.http3.forget(&origin, &connection).await;
@@ -378,15 +377,17 @@ impl Transport {
         }
     }
 
-    async fn read(&self, ask: &Ask, response: http::Response<Body>, silence: Duration) -> Result<Reply, Error> {
+    async fn read(&self, ask: &Ask, response: http::Response<Body>, came: &mut (dyn FnMut() + Send)) -> Result<Reply, Error> {
+        let silence = self.options.silence_timeout;
         let max = self.options.limits.body_bytes_max;
         let too_large = || Error::Limit { uri: ask.uri.to_string(), what: "the body, in bytes,", max, name: "body_bytes_max" };
         let (parts, mut incoming) = response.into_parts();
         let mut body = BytesMut::new();
         while let Some(data) =
-            timeout(silence, incoming.data()).await.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence })?
+            timeout(silence, incoming.data()).await.map_err(|_| Error::Timeout { uri: ask.uri.to_string(), after: silence, begun: true })?
         {
             let data = data.map_err(|source| Error::Broken { uri: ask.uri.to_string(), source })?;
+            came();
             if body.len() + data.len() > max {
                 return Err(too_large());
             }
@@ -413,6 +414,11 @@ impl Transport {
         }
         Ok(reply)
     }
+}
+
+/// Nothing came of an answer.
+fn no_answer(ask: &Ask, silence: Duration) -> Error {
+    Error::Timeout { uri: ask.uri.to_string(), after: silence, begun: false }
 }
 
 /// The request that a redirect asks for, if the answer is one.

@@ -16,6 +16,9 @@ use tokio::{
 use wire::{PATIENCE, Wire};
 
 const NETWORK: &str = "application/alto-networkmap+json";
+const TIPS: &str = "200 OK\r\ncontent-type: application/alto-tips+json";
+const EDGE: &str = "200 OK\r\ncontent-type: application/merge-patch+json";
+const COPY: &str = "200 OK\r\ncontent-type: application/alto-networkmap+json";
 const STREAM: &str = "200 OK\r\ncontent-type: text/event-stream";
 
 fn directory() -> String {
@@ -152,6 +155,153 @@ mod websocket {
         let (why, after) = lost(&mut replica).await;
         assert!(why.contains("/ws/other: silent for 75 s") && seconds(75).contains(&after), "{why} after {after:?}");
         pinging.abort();
+    }
+}
+
+mod tips {
+    use super::*;
+
+    fn opened(i: u64, j: u64, end: u64) -> String {
+        let summary = json!({"updates-graph-summary": {"start-seq": 1, "end-seq": end, "start-edge-rec": {"seq-i": i, "seq-j": j}}});
+        json!({"tips-view-uri": "http://alto.example/v", "tips-view-summary": summary}).to_string()
+    }
+
+    /// With version 1, and the next one polled for.
+    async fn start() -> (Wire, Replica) {
+        let (mut server, client) = Wire::start(&directory());
+        let mut replica = follow(client, Some(Via::Tips), &["net"]).await;
+        server.expect("POST /tips").await.answer(TIPS, &opened(0, 1, 1)).await;
+        server.expect("GET /v/ug/0/1").await.answer(COPY, &network(1)).await;
+        version(&mut replica, 1).await;
+        (server, replica)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edge_may_take_its_time() {
+        let (mut server, client) = Wire::start(&directory());
+        let mut replica = follow(client, Some(Via::Tips), &["net"]).await;
+        server.expect("POST /tips").await.answer(TIPS, &opened(0, 1, 1)).await;
+        let (head, body) = (format!("{COPY}\r\ncontent-length: {}", network(1).len()), network(1));
+        let mut answer = server.expect("GET /v/ug/0/1").await.begin(&head).await;
+        trickle(&mut answer, body.as_bytes()).await;
+        version(&mut replica, 1).await;
+        server.expect("GET /v/ug/1/2").await;
+    }
+
+    /// An edge that is there is no poll: it comes, or something is wrong; after the third time another transport may do better.
+    #[tokio::test(start_paused = true)]
+    async fn an_edge_that_is_there_is_not_waited_for_for_long() {
+        for (begins, why) in [(false, "no answer for 30 s"), (true, "nothing more of the answer for 30 s")] {
+            let (mut server, client) = Wire::start(&directory());
+            let mut replica = follow(client, None, &["net"]).await;
+            server.expect("GET /ws/net").await.answer("404 Not Found", "").await;
+            for _ in 0..3 {
+                server.expect("POST /tips").await.answer(TIPS, &opened(0, 1, 1)).await;
+                let asked = server.expect("GET /v/ug/0/1").await;
+                let _held = if begins {
+                    let mut io = asked.begin(&format!("{COPY}\r\ncontent-length: 500")).await;
+                    io.write_all(b"{").await.unwrap();
+                    (Some(io), None)
+                } else {
+                    (None, Some(asked))
+                };
+                let (said, after) = lost(&mut replica).await;
+                assert!(said.contains(why) && seconds(30).contains(&after), "{said} after {after:?}");
+            }
+            server.expect("POST /stream").await;
+        }
+        // Nor is one from a version that is here.
+        let (mut server, mut replica) = start().await;
+        server.expect("GET /v/ug/1/2").await.answer("410 Gone", "").await;
+        let change = opened(1, 3, 5);
+        server.expect("POST /v/ug").await.answer(EDGE, &change).await;
+        let _held = server.expect("GET /v/ug/1/3").await;
+        let (said, after) = lost(&mut replica).await;
+        assert!(said.contains("no answer for 30 s") && seconds(30).contains(&after), "{said} after {after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_is_held_for_long_and_what_it_brings_does_not_stop_midway() {
+        let (mut server, mut replica) = start().await;
+        let begin = Instant::now();
+        for _ in 0..20 {
+            let held = server.expect("GET /v/ug/1/2").await;
+            sleep(Duration::from_secs(50)).await;
+            held.answer("425 Too Early\r\nretry-after: 0", "").await;
+        }
+        let held = server.expect("GET /v/ug/1/2").await;
+        assert!(seconds(20 * 50).contains(&begin.elapsed()), "asked again at once");
+        sleep(Duration::from_secs(50)).await;
+        let mut io = held.begin(&format!("{EDGE}\r\ncontent-length: 500")).await;
+        io.write_all(b"{").await.unwrap();
+        let (why, after) = lost(&mut replica).await;
+        assert!(why.contains("nothing more of the answer for 30 s") && seconds(30).contains(&after), "{why} after {after:?}");
+    }
+
+    /// Whatever is said to a poll at once, the next one waits, and in the end somebody is told.
+    #[tokio::test(start_paused = true)]
+    async fn polls_that_bring_nothing_become_fewer_and_end() {
+        for (answer, asks, again) in [
+            ("429 Too Many Requests\r\nretry-after: 0", false, Duration::ZERO),
+            ("503 Service Unavailable\r\nretry-after: Sun, 06 Nov 1994 08:49:37 GMT", false, Duration::ZERO),
+            ("425 Too Early\r\nretry-after: 0", true, Duration::ZERO),
+            ("504 Gateway Timeout", true, Duration::ZERO),
+            ("410 Gone", true, Duration::ZERO),
+            ("429 Too Many Requests\r\nretry-after: 3", false, Duration::from_secs(3)),
+        ] {
+            let (mut server, mut replica) = start().await;
+            let begin = Instant::now();
+            for n in 0..=5 {
+                let pauses: Duration = (0..n).map(|n| Duration::from_millis(250 << n).max(again)).sum();
+                server.expect("GET /v/ug/1/2").await.answer(answer, "").await;
+                assert!(
+                    (pauses..pauses + Duration::from_millis(100)).contains(&begin.elapsed()),
+                    "{answer}: poll {n} after {:?}",
+                    begin.elapsed()
+                );
+                if asks && n < 5 {
+                    server.expect("POST /v/ug").await.answer(EDGE, &opened(1, 2, 1)).await;
+                }
+            }
+            let (why, _) = lost(&mut replica).await;
+            assert!(why.contains(&answer[..3]), "{why}");
+            // The session is another one, at the same place.
+            server.expect("POST /tips").await.answer(TIPS, &opened(1, 2, 1)).await;
+            server.expect("GET /v/ug/1/2").await;
+        }
+    }
+
+    /// The same for a full copy that is announced and never given, however long each refusal takes.
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_is_announced_and_not_given_ends_the_session() {
+        let (mut server, client) = Wire::start(&directory());
+        let mut replica = follow(client, Some(Via::Tips), &["net"]).await;
+        for (status, takes) in [("410 Gone", Duration::ZERO), ("504 Gateway Timeout", Duration::from_secs(29))] {
+            server.expect("POST /tips").await.answer(TIPS, &opened(0, 1, 1)).await;
+            for n in 0..=5 {
+                let asked = server.expect("GET /v/ug/0/1").await;
+                sleep(takes).await;
+                asked.answer(status, "").await;
+                if n < 5 {
+                    server.expect("POST /v/ug").await.answer(EDGE, &opened(0, 1, 1)).await;
+                }
+            }
+            let (why, _) = lost(&mut replica).await;
+            assert!(why.contains(status), "{why}");
+        }
+    }
+
+    /// A server may be told to hold polls for less time than others do.
+    #[tokio::test(start_paused = true)]
+    async fn short_polls_go_on() {
+        let (mut server, mut replica) = start().await;
+        for _ in 0..20 {
+            let held = server.expect("GET /v/ug/1/2").await;
+            sleep(Duration::from_secs(2)).await;
+            held.answer("425 Too Early\r\nretry-after: 0", "").await;
+            server.expect("POST /v/ug").await.answer(EDGE, &opened(1, 2, 1)).await;
+        }
+        still_there(&mut replica, Duration::from_millis(1)).await;
     }
 }
 
