@@ -7,6 +7,7 @@ mod http3;
 use crate::{
     error::{Error, excerpt},
     options::{Options, Protocol},
+    tap::Tapped,
     tls,
     uri::{Origin, Uri},
 };
@@ -344,7 +345,7 @@ impl Transport {
             .map_err(|error| no_session(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(no_session)?;
         let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        Ok((Box::new(stream), alpn))
+        Ok((Box::new(Tapped::new(stream, tls::said)), alpn))
     }
 
     fn tls_config(&self, protocol: Protocol) -> Result<Arc<rustls::ClientConfig>, Error> {

@@ -50,6 +50,7 @@ pub mod replica;
 #[cfg(any(test, feature = "simulation"))]
 #[doc(hidden)]
 pub mod simulation;
+mod tap;
 mod tls;
 mod transports;
 mod uri;

@@ -4,7 +4,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 /// What a connection needs to know. Errors: `Certificates`.
 pub(crate) fn config(ca_file: Option<&Path>, protocol: Protocol) -> Result<Arc<ClientConfig>, Error> {
@@ -36,6 +36,16 @@ pub(crate) fn config(ca_file: Option<&Path>, protocol: Protocol) -> Result<Arc<C
         Protocol::Http3 => vec![b"h3".to_vec()],
     };
     Ok(Arc::new(config))
+}
+
+/// A server that is killed cannot end its sessions: rustls tells programmers what that may mean, people need less.
+pub(crate) fn said(read: io::Result<usize>) -> io::Result<()> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(io::Error::new(error.kind(), "the server went away without ending the TLS session"))
+        }
+        read => read.map(drop),
+    }
 }
 
 /// The operating system's words for a file that cannot be opened, not the debug form of its error.

@@ -10,7 +10,10 @@ use client::{Admin, Answerer, Ask, Client, Confirmation, Error, Limits, Options,
 use http::{HeaderMap, Method, StatusCode, Version};
 use std::{io::Write, time::Duration};
 use support::{Arrived, Reply, Server, reply};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 const DIRECTORY: &str = "application/alto-directory+json";
 const NETWORK_MAP: &str = "application/alto-networkmap+json";
@@ -296,19 +299,51 @@ async fn http2_by_prior_knowledge() {
     assert!(server.requests.lock().unwrap().iter().all(|request| request.version == Version::HTTP_2));
 }
 
-#[tokio::test]
-async fn tls_trusts_the_given_file_only() {
+/// A certificate of its own for 127.0.0.1, in PEM, and who has it.
+fn certified() -> (String, rustls::ServerConfig) {
     let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
-    let pem = std::env::temp_dir().join(format!("altocast-client-{}.pem", std::process::id()));
-    std::fs::write(&pem, key.cert.pem()).unwrap();
     let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![key.cert.der().clone()], private)
         .unwrap();
+    (key.cert.pem(), tls)
+}
+
+/// Whatever is spoken over it: a server that is killed is gone, in words for people.
+#[tokio::test]
+async fn a_tls_server_that_is_killed() {
+    let (certificate, tls) = certified();
+    let pem = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&pem, certificate).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let mut stream = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls.clone())).accept(tcp).await.unwrap();
+            stream.read_u8().await.unwrap();
+            // The rest of what it says is taken, so that the connection ends and is not reset.
+            let (mut tcp, _) = stream.into_inner();
+            tcp.shutdown().await.unwrap();
+            tokio::spawn(async move { tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await });
+        }
+    });
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let client = Client::new(Options { ca_file: Some(pem.path().into()), protocol, ..Options::new(&url) }).unwrap();
+        let error = client.catalog().await.unwrap_err().to_string();
+        assert!(error.contains("the server went away without ending the TLS session") && !error.contains("docs.rs"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn tls_trusts_the_given_file_only() {
+    let (certificate, mut tls) = certified();
+    let pem = std::env::temp_dir().join(format!("altocast-client-{}.pem", std::process::id()));
+    std::fs::write(&pem, certificate).unwrap();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let server = Server::start_tls(tls, small).await;
     let url = format!("https://{}", server.address);

@@ -5,18 +5,13 @@
 mod tests;
 
 use super::Events;
-use crate::replica::core::Event;
+use crate::{http::Io, replica::core::Event, tap::Tapped};
 use std::{
-    io,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 /// Between two reports of life: a large copy comes in thousands of pieces.
 const REPORT: Duration = Duration::from_secs(1);
@@ -70,48 +65,14 @@ impl Pulse {
         }
     }
 
-    /// A connection that is heard.
-    pub fn of<T>(&self, io: T) -> Heard<T> {
-        Heard { io, pulse: self.clone() }
-    }
-}
-
-/// A connection whose bytes are signs of life.
-#[derive(Debug)]
-pub(crate) struct Heard<T> {
-    io: T,
-    pulse: Pulse,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.pulse.came();
-        }
-        read
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+    /// A connection whose bytes are signs of life.
+    pub fn of<T: Io>(&self, io: T) -> impl Io + use<T> {
+        let pulse = self.clone();
+        Tapped::new(io, move |read| {
+            if read? > 0 {
+                pulse.came();
+            }
+            Ok(())
+        })
     }
 }
