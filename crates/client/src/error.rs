@@ -71,7 +71,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The server refused in ALTO's words (RFC 7285 section 8.5).
-    #[error("{uri}: {status}: {}", said.clone().unwrap_or_else(|| Words(error).to_string()))]
+    #[error("{uri}: {status}{}", beside(*status, error, said.as_deref()))]
     Refused {
         /// What was asked.
         uri: String,
@@ -149,13 +149,24 @@ pub struct Words<'a>(pub &'a ErrorBody);
 
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorBody { code, syntax_error, field, value, .. } = self.0;
+        let code = self.0.code;
         f.write_str(match code {
             Code::Syntax => "syntax error",
             Code::MissingField => "missing field",
             Code::InvalidFieldType => "field of a wrong type",
             Code::InvalidFieldValue => "invalid field value",
         })?;
+        write!(f, "{}", Details(self.0))?;
+        write!(f, " ({})", code.as_str())
+    }
+}
+
+/// Where it is and what.
+struct Details<'a>(&'a ErrorBody);
+
+impl fmt::Display for Details<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ErrorBody { syntax_error, field, value, .. } = self.0;
         if let Some(field) = field {
             write!(f, " {field:?}")?;
         }
@@ -165,8 +176,20 @@ impl fmt::Display for Words<'_> {
         if let Some(at) = syntax_error {
             write!(f, ": {}", excerpt(at))?;
         }
-        write!(f, " ({})", code.as_str())
+        Ok(())
     }
+}
+
+/// What an error body adds to its status. RFC 7285 has codes for what is wrong in a request; beside a status that says something else
+/// `E_SYNTAX` only means that there was none for it.
+fn beside(status: StatusCode, error: &ErrorBody, said: Option<&str>) -> String {
+    let says_itself = (status.is_client_error() || status.is_server_error()) && status != StatusCode::BAD_REQUEST;
+    let words = match said {
+        Some(said) => said.to_owned(),
+        None if says_itself && error.code == Code::Syntax => Details(error).to_string().trim_start_matches([':', ' ']).to_owned(),
+        None => Words(error).to_string(),
+    };
+    if words.is_empty() { words } else { format!(": {words}") }
 }
 
 /// The first line of a text, short enough for a message.

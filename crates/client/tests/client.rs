@@ -171,7 +171,7 @@ async fn refusals_keep_code_field_and_value() {
 #[tokio::test]
 async fn broken_promises_are_told_apart() {
     type Make = fn() -> Reply;
-    let table: [(&str, Make, &str); 10] = [
+    let table: [(&str, Make, &str); 13] = [
         ("a web page", || reply(200, "text/html", "<html>"), "text/html where application/alto-networkmap+json was asked for"),
         ("no type", || http::Response::new(http_body_util::Full::new("{}".into())), "no content type where"),
         ("no tag", || reply(200, NETWORK_MAP, r#"{"meta":{},"network-map":{}}"#), "vtag"),
@@ -183,6 +183,17 @@ async fn broken_promises_are_told_apart() {
         ("cut off", || reply(200, NETWORK_MAP, r#"{"meta":"#), "E_SYNTAX"),
         ("status", || reply(503, "text/plain", "busy\nreally"), "503 Service Unavailable: busy"),
         ("a page behind a status", || reply(502, "text/html", "<html>"), "502 Bad Gateway"),
+        (
+            "a status that says what it is",
+            || reply(429, ERROR, r#"{"meta":{"code":"E_SYNTAX","syntax-error":"2 views are open"}}"#),
+            "/x/n: 429 Too Many Requests: 2 views are open$",
+        ),
+        ("the same without words", || reply(503, ERROR, r#"{"meta":{"code":"E_SYNTAX"}}"#), "/x/n: 503 Service Unavailable$"),
+        (
+            "wrong syntax",
+            || reply(400, ERROR, r#"{"meta":{"code":"E_SYNTAX","syntax-error":"at 7"}}"#),
+            "/x/n: 400 Bad Request: syntax error: at 7 (E_SYNTAX)$",
+        ),
         ("an error of its own with 200", || reply(200, ERROR, r#"{"meta":{"code":"E_SYNTAX"}}"#), "syntax error"),
         (
             "not gzip",
@@ -198,7 +209,8 @@ async fn broken_promises_are_told_apart() {
     for (what, make, want) in table {
         let server = Server::start(false, move |request| if request.path == "/x/n" { make() } else { small(request) }).await;
         let error = client_of(&server).network_map(None).await.unwrap_err();
-        assert!(error.to_string().contains(want), "{what}: {error}");
+        // "$": nothing after it.
+        assert!(format!("{error}$").contains(want), "{what}: {error}");
     }
 }
 
