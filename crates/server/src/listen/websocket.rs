@@ -4,6 +4,8 @@
 //! more is asked for and nothing more is read; a peer that says nothing for two intervals of pings is left.
 mod echo;
 pub(crate) mod frame;
+#[cfg(test)]
+mod tests;
 
 pub use echo::serve_websocket_echo;
 
@@ -34,8 +36,8 @@ use tokio::time::Instant;
 
 /// Steps in one go before other tasks have their turn.
 const STEPS_AT_ONCE: usize = 64;
-/// Pings that may go unanswered by anything at all.
-const PINGS_UNHEARD_MAX: u8 = 2;
+/// Intervals of pings that a peer may be silent for.
+const SILENT_INTERVALS_MAX: u32 = 2;
 
 /// Puts a [`WebSocketHandshake`] into the extensions of a head that is one over HTTP/1.1 (RFC 6455 section 4.2.1), and says what
 /// `sec-websocket-accept` must be.
@@ -96,10 +98,12 @@ pub(super) struct WebSocket<W, K> {
     unsent: Unsent,
     stalled: Option<Box<Alarm>>,
     state: State,
-    /// For the next ping; for the patience with a client, once a close frame was sent.
+    /// For the next ping or the end of the patience with a silent client; for that of a close, once a close frame was sent.
     alarm: Alarm,
-    /// Pings since the client was heard.
-    unheard: u8,
+    /// When the client was heard last.
+    heard: Instant,
+    /// When it is left if it stays silent, once a ping was sent since.
+    leave: Option<Instant>,
     registration: Registration,
     ping_interval: Duration,
     stall_time_max: Duration,
@@ -138,7 +142,8 @@ impl<W: Wire, K: Unpin> WebSocket<W, K> {
             stalled: None,
             state: State::Open,
             alarm: Alarm::after(limits.ping_interval),
-            unheard: 0,
+            heard: Instant::now(),
+            leave: None,
             registration: Registration::new(),
             ping_interval: limits.ping_interval,
             stall_time_max: limits.stall_time_max,
@@ -172,7 +177,10 @@ impl<W: Wire, K: Unpin> WebSocket<W, K> {
         }
         let mut progress = false;
         if let Poll::Ready(flushed) = self.wire.poll_flush(context, &mut self.unsent, &mut progress) {
-            self.stalled = None;
+            // It was not listened to meanwhile, and took what was sent.
+            if self.stalled.take().is_some() {
+                self.is_heard();
+            }
             return Poll::Ready(flushed.map_err(|_| Gone));
         }
         let time_max = self.stall_time_max;
@@ -198,10 +206,28 @@ impl<W: Wire, K: Unpin> WebSocket<W, K> {
             let mut read = Vec::new();
             match ready!(self.wire.poll_hear(context, &mut |bytes| read.extend_from_slice(bytes))) {
                 Err(_) | Ok(0) => return Poll::Ready(Ok(None)),
-                Ok(_) => self.unheard = 0,
+                Ok(_) => self.is_heard(),
             }
             self.input = read.into();
         }
+    }
+
+    fn is_heard(&mut self) {
+        self.heard = Instant::now();
+        self.leave = None;
+    }
+
+    /// The alarm went off and the client has said nothing that was not heard.
+    fn ping(&mut self, context: &mut Context<'_>) -> Result<(), Gone> {
+        let now = Instant::now();
+        let next = now + self.ping_interval;
+        // Whatever held this task up, a ping has an interval to be answered in.
+        let leave = *self.leave.get_or_insert_with(|| next.max(self.heard + SILENT_INTERVALS_MAX * self.ping_interval));
+        if leave <= now {
+            return Err(Gone);
+        }
+        self.alarm.set(next.min(leave));
+        self.send(context, Opcode::Ping, Bytes::new())
     }
 
     fn understand(&mut self, context: &mut Context<'_>, event: Event) -> Result<(), Gone> {
@@ -246,19 +272,13 @@ impl<W: Wire, K: Unpin> WebSocket<W, K> {
         if self.state == State::Open && self.registration.must_end(context) {
             return Poll::Ready(self.close(context, Some(code::GOING_AWAY), "the server stops", State::Closing));
         }
-        if self.alarm.poll(context).is_ready() {
-            if self.state == State::Closing {
-                self.state = State::Ending;
-                return Poll::Ready(Ok(()));
-            }
-            if self.unheard >= PINGS_UNHEARD_MAX {
-                return Poll::Ready(Err(Gone));
-            }
-            self.unheard += 1;
-            self.alarm.set(Instant::now() + self.ping_interval);
-            return Poll::Ready(self.send(context, Opcode::Ping, Bytes::new()));
+        let due = self.alarm.poll(context).is_ready();
+        if due && self.state == State::Closing {
+            self.state = State::Ending;
+            return Poll::Ready(Ok(()));
         }
         let heard = match self.poll_event(context) {
+            Poll::Pending if due => return Poll::Ready(self.ping(context)),
             Poll::Pending => false,
             Poll::Ready(Ok(Some(event))) => {
                 self.understand(context, event)?;
