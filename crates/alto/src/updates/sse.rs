@@ -19,8 +19,9 @@ use std::{fmt, str::FromStr};
 pub struct UpdateStreamReq {
     /// `add`, in the client's order; each substream once.
     pub add: Vec<(SubstreamId, AddUpdate)>,
-    /// `remove`: substreams to end; an empty list ends all. `None` in a request for a stream, where it is ignored.
-    pub remove: Option<Vec<SubstreamId>>,
+    /// `remove`: substreams to end; an empty list ends all. `None` in a request for a stream, where it is ignored. As they came: what is no
+    /// [`SubstreamId`] is one that was never added, and refused with the others of its kind ([`refused_substreams`]).
+    pub remove: Option<Vec<String>>,
 }
 
 impl UpdateStreamReq {
@@ -99,10 +100,11 @@ fn read_add(reader: &mut Reader<'_>, path: &Path<'_>) -> Result<Vec<(SubstreamId
     Ok(add)
 }
 
-/// Refusal of substream ids in `add` or `remove` (section 7.6): the value is an array of those at fault.
-pub fn refused_substreams<'a>(field: &str, substreams: impl IntoIterator<Item = &'a SubstreamId>) -> ErrorBody {
+/// Refusal of substream ids in `add` or `remove` (section 7.6): the value is an array of those at fault. One that is longer than an id can be
+/// is cut, and still is.
+pub fn refused_substreams<'a>(field: &str, substreams: impl IntoIterator<Item = &'a str>) -> ErrorBody {
     let mut value = Vec::new();
-    json::array(&mut value, substreams, json::write_text);
+    json::array(&mut value, substreams, |out, id| json::write_text(out, format_args!("{id:.65}")));
     ErrorBody::invalid_json(field, String::from_utf8_lossy(&value))
 }
 

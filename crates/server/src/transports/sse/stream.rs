@@ -177,23 +177,25 @@ impl Stream {
     }
 
     /// Whether a request may be granted (sections 7.5 and 7.6), before anything is done for it. `add` before `remove`.
-    pub(crate) fn check(&self, add: &[&SubstreamId], remove: Option<&[SubstreamId]>) -> Result<(), Refused> {
+    pub(crate) fn check(&self, add: &[&SubstreamId], remove: Option<&[String]>) -> Result<(), Refused> {
         if self.ended {
             return Err(Refused::Ended);
         }
-        let active = |id: &SubstreamId| self.substreams.iter().any(|substream| substream.id == *id);
+        let active = |id: &str| self.substreams.iter().any(|substream| substream.id.as_str() == id);
         let mut seen = HashSet::new();
         // "Substream-ids MUST be unique over the lifetime of this update stream".
-        let used: Vec<_> = add.iter().filter(|id| active(id) || self.closed.contains(**id) || !seen.insert(**id)).copied().collect();
+        let used: Vec<_> =
+            add.iter().filter(|id| active(id.as_str()) || self.closed.contains(**id) || !seen.insert(**id)).copied().collect();
         if !used.is_empty() {
-            return Err(Refused::Wrong(sse::refused_substreams("add", used)));
+            return Err(Refused::Wrong(sse::refused_substreams("add", used.into_iter().map(SubstreamId::as_str))));
         }
         let remove_all = remove.is_some_and(<[_]>::is_empty);
         if remove_all && !add.is_empty() {
             return Err(Refused::Wrong(sse::refused_substreams("remove", [])));
         }
         // "it is legal to remove a substream-id twice".
-        let unknown: Vec<_> = remove.unwrap_or_default().iter().filter(|id| !active(id) && !self.closed.contains(*id)).collect();
+        let unknown: Vec<_> =
+            remove.unwrap_or_default().iter().map(String::as_str).filter(|id| !active(id) && !self.closed.contains(*id)).collect();
         if !unknown.is_empty() {
             return Err(Refused::Wrong(sse::refused_substreams("remove", unknown)));
         }
@@ -212,7 +214,7 @@ impl Stream {
     }
 
     /// Grants a request: all of it or nothing.
-    pub(crate) fn change(&mut self, add: Vec<Substream>, remove: Option<&[SubstreamId]>) -> Result<(), Refused> {
+    pub(crate) fn change(&mut self, add: Vec<Substream>, remove: Option<&[String]>) -> Result<(), Refused> {
         self.check(&add.iter().map(|substream| &substream.id).collect::<Vec<_>>(), remove)?;
         if !add.is_empty() {
             let started = add.iter().map(|substream| substream.id.clone()).collect();
@@ -222,7 +224,7 @@ impl Stream {
         }
         match remove {
             Some([]) => self.stop(|_| true, "removed on request"),
-            Some(remove) => self.stop(|substream| remove.contains(&substream.id), "removed on request"),
+            Some(remove) => self.stop(|substream| remove.iter().any(|id| id == substream.id.as_str()), "removed on request"),
             None => {}
         }
         Ok(())
