@@ -476,9 +476,18 @@ impl Drop for Pushes {
 
 /// `accept` of a promised request, as the draft's examples have it.
 fn accept(media_type: &'static str) -> &'static str {
+    macro_rules! or_error {
+        ($media_type:literal) => {
+            concat!("application/alto-error+json,application/", $media_type, "+json")
+        };
+    }
     match media_type {
-        media_type::MERGE_PATCH => "application/alto-error+json,application/merge-patch+json",
-        media_type::JSON_PATCH => "application/alto-error+json,application/json-patch+json",
+        media_type::MERGE_PATCH => or_error!("merge-patch"),
+        media_type::JSON_PATCH => or_error!("json-patch"),
+        media_type::NETWORK_MAP => or_error!("alto-networkmap"),
+        media_type::COST_MAP => or_error!("alto-costmap"),
+        media_type::ENDPOINT_PROPERTIES => or_error!("alto-endpointprop"),
+        media_type::ENDPOINT_COST => or_error!("alto-endpointcost"),
         other => other,
     }
 }
