@@ -156,11 +156,15 @@ impl Queue {
 
     /// Where the queue begins now: its first update, and whether it is a full copy. Compaction may have moved it.
     fn beginning(&self) -> (Seq, bool) {
-        let (range, _) = self.view.head();
         let (first, copy) = {
             let state = lock(&self.state);
             (state.first, state.copy)
         };
+        self.beginning_from(first, copy)
+    }
+
+    fn beginning_from(&self, first: Seq, copy: bool) -> (Seq, bool) {
+        let (range, _) = self.view.head();
         if !copy && first > range.start {
             return (first, false);
         }
@@ -211,14 +215,15 @@ impl Queue {
         }
     }
 
-    /// The next update to push.
+    /// The next update to push: "the last independent update" first, then each that follows; the newest full copy for who fell behind.
     fn next(&self, state: &mut State) -> Option<Item> {
         if !self.has_next(state) {
             return None;
         }
         let step = match state.at.at() {
-            Seq(0) => None,
             _ if state.refused.is_some() => None,
+            Seq(0) if state.first < self.view.head().0.start => None,
+            Seq(0) => self.view.edge(Seq(0), self.beginning_from(state.first, state.copy).0).ok(),
             at => self.view.edge(at, Seq(at.0 + 1)).ok(),
         };
         let item = step.or_else(|| self.view.edge(Seq(0), self.view.head().0.end).ok())?;

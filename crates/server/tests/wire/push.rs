@@ -5,7 +5,7 @@ use crate::{
         ACK, CANCEL, DATA, ENABLE_PUSH, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, NOT_FOUND,
         OK, PING, PUSH_PROMISE, Pushed, RST_STREAM, Raw, frame, request,
     },
-    served::{COST_FILTER, Served, id, options, publisher, put},
+    served::{COST_FILTER, Served, id, options, publisher, publisher_within, put},
 };
 use alto::media_type;
 use bytes::Bytes;
@@ -247,6 +247,43 @@ fn starts_after_the_tag() {
         assert_eq!(call(&mut send, "PUT", &format!("{}/rs/self", pull.uri)).await.0, 200);
         assert_eq!(pull.next().await.unwrap().path, format!("{}/uq/4", pull.uri));
     });
+}
+
+/// "First push: the later of the last independent update (snapshot) and the entry after the one matching the client's `tag`. Then every following
+/// entry, in order, once": also when others came before the first could be pushed, as long as it is kept.
+#[test]
+fn the_first_push_is_the_first_entry() {
+    let get = |raw: &mut Raw, stream, path: String| {
+        raw.ask(stream, "GET", &path);
+        raw.answer(stream, None).1
+    };
+    let entries = |list: &[u8]| {
+        let list: Vec<Value> = serde_json::from_slice(list).unwrap();
+        list.iter().map(|entry| (entry["seq"].as_u64().unwrap(), entry["media-type"].as_str().unwrap().to_owned())).collect::<Vec<_>>()
+    };
+    let kept = [(1, media_type::COST_MAP), (2, media_type::MERGE_PATCH), (3, media_type::MERGE_PATCH)];
+    // Behind what is retained there is the newest full copy.
+    for (versions_max, want) in [(256, &kept[..]), (2, &[(3, media_type::COST_MAP)])] {
+        let limits = history::Limits { versions_max, snapshots_recent: 0, ..history::Limits::default() };
+        let served = Served::with(options(), publisher_within(limits), Arc::new(NoSources));
+        let mut raw = Raw::open(served.public, &[(MAX_CONCURRENT_STREAMS, 0)]);
+        raw.make_queue(1, WISH, false);
+        let uri = raw.queue(1);
+        commit(&served.publisher, 2000);
+        commit(&served.publisher, 3000);
+        let listed = get(&mut raw, 3, format!("{uri}/uq"));
+        raw.set(&[(MAX_CONCURRENT_STREAMS, 5)]);
+        let pushed: Vec<_> = want.iter().map(|_| String::from_utf8(raw.push(1).1)).collect();
+        for (stream, (pushed, (seq, _))) in (5..).step_by(2).zip(pushed.into_iter().zip(want)) {
+            assert_eq!(pushed, String::from_utf8(get(&mut raw, stream, format!("{uri}/uq/{seq}"))));
+        }
+        let after = get(&mut raw, 31, format!("{uri}/uq"));
+        raw.settled();
+        assert_eq!((raw.pushed.len(), entries(&after)), (want.len(), want.iter().map(|(seq, kind)| (*seq, (*kind).to_owned())).collect()));
+        if versions_max > 2 {
+            assert_eq!(entries(&after), entries(&listed), "what was listed was pushed");
+        }
+    }
 }
 
 /// One queue for each canonical input of a POST-mode resource, with the resource's own errors.

@@ -47,7 +47,11 @@ pub fn put(name: &str, body: &[u8]) -> Change {
 
 /// The maps of RFC 7285 section 11.2.
 pub fn publisher() -> Arc<Publisher> {
-    let publisher = Publisher::new(history::Limits::default(), Guard::default());
+    publisher_within(history::Limits::default())
+}
+
+pub fn publisher_within(limits: history::Limits) -> Arc<Publisher> {
+    let publisher = Publisher::new(limits, Guard::default());
     publisher.apply(vec![put("my-default-network-map", NETWORK_MAP), put("cost-map", COST_MAP)], SystemTime::now(), true).unwrap();
     Arc::new(publisher)
 }
