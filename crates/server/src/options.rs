@@ -145,7 +145,7 @@ pub struct Limits {
     /// Views of POST-mode resources held for TIPS clients, who have no connection that would hold them. 1,024: each is computed again at
     /// every change of its base.
     pub tips_views_max: usize,
-    /// How long such a view is held after its last request. 120 s: twice the longest poll.
+    /// How long such a view is held after the end of its last request; as long as it is polled it is held anyway. 120 s: twice the longest poll.
     pub tips_view_grace: Duration,
     /// Long polls that wait at a time. 50,000: as many as update streams.
     pub polls_max: usize,

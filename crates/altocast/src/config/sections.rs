@@ -152,7 +152,7 @@ section! {
         poll_time_max_seconds: Seconds = Seconds(server::Limits::default().poll_time_max),
         /// Views of filtered maps and the like, held for TIPS clients.
         tips_views_max: usize = server::Limits::default().tips_views_max,
-        /// How long such a view is held after its last request.
+        /// How long such a view is held after the end of its last request; as long as it is polled it is held anyway.
         tips_view_grace_seconds: Seconds = Seconds(server::Limits::default().tips_view_grace),
         /// Time between two pings of a WebSocket. Shorter than the patience of proxies between.
         ping_interval_seconds: Seconds = Seconds(server::Limits::default().ping_interval),

@@ -2,7 +2,8 @@
 //!
 //! What lies under the URI of an edge never changes: a view's id is never used again, and an edge has one content in one media type. So
 //! answers may be kept for ever, and a cache in front asks once for all who poll. Refusals are not to be kept: they may be wrong a moment
-//! later. Invariant: a view of a POST-mode resource lives for `tips_view_grace` after its last request, and as long as somebody polls it.
+//! later. Invariant: a view of a POST-mode resource lives as long as somebody polls it, and for `tips_view_grace` after the end of its last
+//! request.
 mod edge;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ use std::{
 
 /// Edges up to this many bytes are sent as they are, whatever codings a client takes: one packet, and one form for all in a cache.
 const UNCODED_BYTES_MAX: usize = 1_400;
+/// A view that is polled is looked at again after its grace, but no sooner than this.
+const LOOKED_AT_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 /// What TIPS keeps.
 pub(crate) struct Tips {
@@ -56,12 +59,20 @@ pub(crate) struct Tips {
     edges: Ready<(ViewId, Seq, Seq), Arc<Representation>>,
 }
 
-/// Views of POST-mode resources and when they were last asked for.
+/// Views of POST-mode resources.
 #[derive(Default)]
 struct Held {
-    views: HashMap<ViewId, (Arc<View>, Instant)>,
+    views: HashMap<ViewId, HeldView>,
     /// Somebody looks after them.
     swept: bool,
+}
+
+struct HeldView {
+    view: Arc<View>,
+    /// When the last request for it came or ended.
+    used: Instant,
+    /// Polls that wait for it now.
+    polls: usize,
 }
 
 impl Tips {
@@ -94,26 +105,37 @@ impl Tips {
             let why = format!("{max} views of POST-mode resources are held for TIPS clients, which is the most (updates.tips-views-max)");
             return Err(too_many(why, 30));
         }
-        held.views.insert(view.id().clone(), (view.clone(), now));
+        held.views.entry(view.id().clone()).or_insert_with(|| HeldView { view: view.clone(), used: now, polls: 0 }).used = now;
         Ok(())
     }
 
-    /// A view was asked for: it is kept for another while.
-    fn touch(&self, view: &View, now: Instant) {
-        if view.input().is_some()
-            && let Some((_, used)) = self.lock().views.get_mut(view.id())
-        {
-            *used = now;
+    /// A poll begins to wait. Whether its view is held for it; then its end is to be told.
+    fn poll_begins(&self, view: &View) -> bool {
+        if view.input().is_none() {
+            return false;
+        }
+        let mut held = self.lock();
+        let held = held.views.get_mut(view.id());
+        held.map(|held| held.polls += 1).is_some()
+    }
+
+    fn poll_ends(&self, view: &View, now: Instant) {
+        if let Some(held) = self.lock().views.get_mut(view.id()) {
+            held.polls -= 1;
+            held.used = now;
         }
     }
 
-    /// Lets go of views that nobody asked for in their time of grace; those that are closed at once. When to look again.
+    /// Lets go of views that nobody polls and nobody asked for in their time of grace; those that are closed at once. When to look again.
     fn expire(&self, now: Instant) -> Option<Instant> {
         let mut held = self.lock();
         // Dropped only when the lock is free: the last owner of a view frees it.
-        let gone: Vec<_> =
-            held.views.extract_if(|_, (view, used)| view.is_closed() || now.saturating_duration_since(*used) >= self.grace).collect();
-        let next = held.views.values().map(|(_, used)| *used + self.grace).min();
+        let gone: Vec<_> = held
+            .views
+            .extract_if(|_, held| held.view.is_closed() || (held.polls == 0 && now.saturating_duration_since(held.used) >= self.grace))
+            .collect();
+        let look_at = |held: &HeldView| if held.polls > 0 { now + self.grace.max(LOOKED_AT_AGAIN_MIN) } else { held.used + self.grace };
+        let next = held.views.values().map(look_at).min();
         held.swept = next.is_some();
         drop(held);
         drop(gone);
@@ -217,16 +239,19 @@ impl Transports {
         Ok(view)
     }
 
-    /// The view of a path.
-    fn view_of(&self, id: &str) -> Result<Arc<View>, Reply> {
+    /// The view of a path, held from now on if it was not: it may live by the clients of other transports alone.
+    fn view_of(self: &Arc<Self>, id: &str) -> Result<Arc<View>, Reply> {
         let view = self.publisher.view_named(id).filter(|view| !view.is_closed()).ok_or_else(no_view)?;
-        self.tips.touch(&view, now());
+        // Where too many are held already it may end with those clients.
+        if view.input().is_some() && self.tips.hold(&view, now()).is_ok() {
+            self.sweep();
+        }
         Ok(view)
     }
 }
 
 /// `GET /tips/<view>`, an addition of ours: what opening it would answer.
-pub(crate) fn look(transports: &Transports, id: &str, base_url: &str) -> Reply {
+pub(crate) fn look(transports: &Arc<Transports>, id: &str, base_url: &str) -> Reply {
     transports.view_of(id).map_or_else(|refused| refused, |view| said(&view, None, base_url))
 }
 
@@ -236,7 +261,7 @@ fn said(view: &View, tag: Option<&Tag>, base_url: &str) -> Reply {
 }
 
 /// `POST /tips/<view>/ug` (section 7.4): the edge to go on with.
-pub(crate) fn next_edge(transports: &Transports, id: &str, body: &[u8]) -> Reply {
+pub(crate) fn next_edge(transports: &Arc<Transports>, id: &str, body: &[u8]) -> Reply {
     let answered = || {
         let view = transports.view_of(id)?;
         let request = TipsReq::next_edge_from_json_within(body, &transports.requests).map_err(wrong)?;
@@ -279,6 +304,28 @@ pub(crate) fn edge(transports: &Arc<Transports>, id: &str, i: &str, j: &str, hea
     }
 }
 
+/// A poll that waits. "A server SHOULD avoid closing TIPS views that have active polling edge requests [..] until clients have had a
+/// reasonable interval to request the next update": its view is held, and has its time of grace from the end of the poll, however it ends.
+struct Polling<'t> {
+    tips: &'t Tips,
+    view: &'t View,
+    holds: bool,
+}
+
+impl<'t> Polling<'t> {
+    fn new(tips: &'t Tips, view: &'t View) -> Self {
+        Self { tips, view, holds: tips.poll_begins(view) }
+    }
+}
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        if self.holds {
+            self.tips.poll_ends(self.view, now());
+        }
+    }
+}
+
 /// How a poll ended without an edge.
 enum Without {
     Refused(edge::Refused),
@@ -289,6 +336,7 @@ enum Without {
 impl Transports {
     /// Waits for an edge.
     async fn poll(self: &Arc<Self>, view: Arc<View>, edge: Edge, head: &Parts) -> Reply {
+        let _polling = Polling::new(&self.tips, &view);
         let mut ear: Option<Ear> = None;
         let mut late = Alarm::after(self.limits.poll_time_max);
         let mut registration = Registration::new();
@@ -307,7 +355,6 @@ impl Transports {
         })
         .await;
         drop(ear);
-        self.tips.touch(&view, now());
         match found {
             Ok(item) => match self.send(&view, &item, head) {
                 Answer::Now(reply) => reply,
