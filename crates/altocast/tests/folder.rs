@@ -114,7 +114,9 @@ fn add_source(server: &Server, dir: &Path) {
     let source = "[[source]]\nname = \"prefixes\"\nkind = \"prefix-csv\"\nfiles = [\"prefixes.csv\"]\n";
     fs::write(dir.join("altocast.toml"), format!("{MAPS}{source}")).unwrap();
     server.signal("HUP");
-    wait_for("the source", || (server.get("/resources/network-map").status == 200).then_some(()));
+    // What is published is seen before status knows of the new sources; this is said after both.
+    server.wait_log(&["configuration reloaded"]);
+    assert_eq!(server.get("/resources/network-map").status, 200);
 }
 
 #[test]
