@@ -69,7 +69,8 @@ pub(super) async fn watch(transports: &Arc<Transports>, wish: AddUpdate, asker: 
     if resource_id != transports.names().tips {
         return Err(wrong(ErrorBody::invalid(format!("{field}resource-id"), resource_id.as_str())));
     }
-    // "the same error response that that resource would return for missing or invalid input".
+    // "MUST return the same error response that that resource would return for missing or invalid input" (RFC 8895 section 6.6). The resource is
+    // TIPS, and of a request without resource id its `field` "MUST be "resource-id"" (section 6.2): paths are those of `input`, not of the stream's.
     let request = TipsReq::from_json_within(input.as_deref().unwrap_or("{}").as_bytes(), &transports.requests).map_err(wrong)?;
     let view = transports.open_held(request.resource_id, request.input, asker, "").await?;
     let now = tips::summary(&view, request.tag.as_ref());

@@ -369,9 +369,12 @@ fn summaries_are_streamed() {
         refused(json!({"add": {"s": {"resource-id": "cost-map"}}})),
         json!({"code": "E_INVALID_FIELD_VALUE", "field": "add/s/resource-id", "value": "cost-map"})
     );
-    // What TIPS itself says.
+    // "The same error response that that resource would return for missing or invalid input".
+    let tips = |input: &Value| served.post("/tips", PARAMS, input.to_string().as_bytes()).json()["meta"].clone();
     assert_eq!(refused(json!({"add": {"s": {"resource-id": "tips"}}})), json!({"code": "E_MISSING_FIELD", "field": "resource-id"}));
-    assert_eq!(refused(wish(json!({"resource-id": "x"}))), json!({"code": "E_INVALID_FIELD_VALUE", "field": "resource-id", "value": "x"}));
+    for input in [json!({}), json!({"resource-id": "x"}), json!({"resource-id": 1}), json!({"resource-id": "filtered-cost-map"})] {
+        assert_eq!(refused(wish(input.clone())), tips(&input), "{input}");
+    }
     served.stopped();
 }
 
