@@ -5,7 +5,7 @@
 use super::{Public, query};
 use crate::{
     listen::{Answer, Peer, Reply, Step},
-    reply,
+    negotiate, reply,
     transports::{
         Transports,
         clients::{Transport, too_many},
@@ -61,11 +61,12 @@ impl Subscriptions {
         }
     }
 
-    /// What is sent there, and what is answered; the draft's own example sends a refresh as `subscriptiondata` too.
+    /// What is sent there, first what the directory says, and what the sender must accept. The draft's own example sends a refresh as
+    /// `subscriptiondata` too, and to the unsubscribe URI with an `Accept` of errors alone: nobody needs what that answers.
     fn media_types(self) -> (&'static [&'static str], &'static str) {
         match self {
             Self::Subscribe => (&[media_type::SUBSCRIBE_INPUT, media_type::SUBSCRIPTION_DATA], media_type::SUBSCRIPTION_DATA),
-            Self::Unsubscribe => (&[media_type::SUBSCRIPTION_DATA, media_type::SUBSCRIBE_INPUT], media_type::SUBSCRIPTION_DATA),
+            Self::Unsubscribe => (&[media_type::SUBSCRIPTION_DATA, media_type::SUBSCRIBE_INPUT], ""),
             Self::Notify => (&[media_type::NOTIFICATION_DATA], ""),
         }
     }
@@ -80,8 +81,9 @@ impl Public {
             return done(reply::not_allowed(&head.method, super::POST).into());
         }
         let (accepts, answers) = what.media_types();
-        let refusals = accepts.iter().map(|accepts| query::refuse(head, accepts, answers));
-        if let Some(refused) = refusals.reduce(Option::and).flatten() {
+        let sent = negotiate::content_type(&head.headers);
+        let accepts = accepts.iter().find(|one| sent.as_deref() == Some(**one)).unwrap_or(&accepts[0]);
+        if let Some(refused) = query::refuse(head, accepts, answers) {
             return done(refused.into());
         }
         if self.transports.is_stopping() {
@@ -89,6 +91,7 @@ impl Public {
         }
         let address = peer.address.ip().to_canonical();
         let requester = Requester { address, direct: is_direct(&head.headers) };
+        let wants_data = negotiate::accepts(&head.headers, media_type::SUBSCRIPTION_DATA) > 0;
         let (this, peer, head) = (self.clone(), *peer, super::slim(head));
         let then = move |body: Bytes| {
             let read = body.len();
@@ -96,7 +99,9 @@ impl Public {
             let answer = Answer::Later(Box::pin(async move {
                 match what {
                     Subscriptions::Subscribe => subscribe(&transports, &body, requester).await,
-                    Subscriptions::Unsubscribe => unsubscribe(&transports, &body).await,
+                    Subscriptions::Unsubscribe => {
+                        unsubscribe(&transports, &body).await.map(|told| if wants_data { told } else { done_silently() })
+                    }
                     Subscriptions::Notify => notified(&transports, &body),
                 }
                 .unwrap_or_else(|refused| refused)
@@ -167,6 +172,13 @@ fn told(subscribed: Subscribed) -> Reply {
         event_types: subscribed.event_types,
     };
     let mut reply = reply::with_body(StatusCode::OK, HeaderValue::from_static(media_type::SUBSCRIPTION_DATA), data.to_json());
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// Done, for who does not accept to be told more (section 8.7).
+fn done_silently() -> Reply {
+    let mut reply = reply::empty(StatusCode::OK);
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
 }

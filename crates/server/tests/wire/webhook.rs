@@ -149,16 +149,20 @@ fn impatient() -> Limits {
 
 trait Subscribing {
     /// As a client on this machine.
-    fn send(&self, path: &str, media_type: &str, body: &[u8]) -> Answer;
+    fn send(&self, path: &str, media_type: &str, body: &[u8]) -> Answer {
+        self.send_with(path, &format!("Content-Type: {media_type}\r\n"), body)
+    }
+    /// The same with these fields.
+    fn send_with(&self, path: &str, fields: &str, body: &[u8]) -> Answer;
     fn subscribe(&self, wish: &Value) -> Value;
     fn refused(&self, wish: &Value, status: u16, code: &str) -> Value;
     fn move_prefix(&self, at: u8);
 }
 
 impl Subscribing for Served {
-    fn send(&self, path: &str, media_type: &str, body: &[u8]) -> Answer {
+    fn send_with(&self, path: &str, fields: &str, body: &[u8]) -> Answer {
         let (mut client, length) = (self.connect(), body.len());
-        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: {length}\r\n\r\n");
         client.write(&[head.as_bytes(), body].concat());
         client.answer()
     }
@@ -250,6 +254,40 @@ fn the_example_of_the_draft() {
     );
     served.refused(&refresh, 404, "E_SYNTAX");
     served.send("/unsubscribe", DATA, json!({"subscrid": subscrid}).to_string().as_bytes()).error(404, "E_SYNTAX");
+    served.stopped();
+}
+
+/// Section 8.7: the heads of its refresh and its unsubscription, which have an answer without a body. What is wrong with another head is said.
+#[test]
+fn the_heads_of_the_draft() {
+    let (served, subscriber) = (serving(Limits::default()), Subscriber::new());
+    let wish = subscriber.wish(&["NetworkMap"]).to_string();
+    let subscribe = format!("Accept: {DATA}, application/alto-error+json\r\nContent-Type: {SUBSCRIBE}\r\n");
+    let subscribed = served.send_with("/subscription", &subscribe, wish.as_bytes());
+    assert_eq!(subscribed.status, 200);
+    let subscrid = subscribed.json()["subscrid"].clone();
+    subscriber.take();
+    let unsubscribe = format!("Accept: application/alto-error+json\r\nContent-Type: {DATA}\r\n");
+    for expires in [1800, 0] {
+        let body = json!({"subscrid": subscrid, "expires": expires, "event-types": ["NetworkMap"]});
+        let answer = served.send_with("/unsubscribe", &unsubscribe, body.to_string().as_bytes());
+        assert_eq!((answer.status, answer.body.len(), answer.find("content-type")), (200, 0, None), "{expires}");
+        assert_eq!(answer.field("cache-control"), "no-store");
+    }
+    assert_eq!(subscriber.take().body["reason"], "unsubscribed");
+    served.send_with("/unsubscribe", &unsubscribe, json!({"subscrid": subscrid}).to_string().as_bytes()).error(404, "E_SYNTAX");
+
+    for (path, fields, status, says) in [
+        ("/subscription", format!("Content-Type: {SUBSCRIBE}\r\nAccept: text/html\r\n"), 406, DATA),
+        ("/subscription", format!("Content-Type: {DATA}\r\nAccept: text/html\r\n"), 406, DATA),
+        ("/subscription", "Content-Type: application/json\r\n".into(), 415, SUBSCRIBE),
+        ("/unsubscribe", "Content-Type: application/json\r\n".into(), 415, DATA),
+        ("/unsubscribe", format!("Content-Type: {DATA}\r\nContent-Encoding: gzip\r\n"), 415, "content coding"),
+        ("/notification", "Content-Type: application/json\r\n".into(), 415, NOTIFICATION),
+    ] {
+        let error = served.send_with(path, &fields, wish.as_bytes()).error(status, "E_SYNTAX");
+        assert!(error["meta"]["syntax-error"].as_str().unwrap().contains(says), "{path} {fields:?}: {error}");
+    }
     served.stopped();
 }
 
