@@ -113,7 +113,7 @@ impl Transports {
         sse::Bounds { substreams_max, substream_ids_max, control_requests_max, keep_alive, batch_bytes: BATCH_BYTES }
     }
 
-    /// The view that a client asks for; one of a POST-mode resource is computed beside the worker. Errors name fields that begin with `field`.
+    /// The view that a client asks for. Errors name fields that begin with `field`.
     pub(crate) async fn open(
         self: &Arc<Self>,
         id: ResourceId,
@@ -121,38 +121,51 @@ impl Transports {
         client: IpAddr,
         field: &str,
     ) -> Result<Arc<View>, Reply> {
-        let computed = self.publisher.current().guidance.service(&id).is_some_and(|service| service.accepts().is_some());
-        let opened = if computed && input.is_some() {
-            let _waiting = Waiting::join(self)?;
-            let turn = self.opening.acquire().await.expect("the semaphore is never closed");
-            let (publisher, id, input) = (self.publisher.clone(), id.clone(), input.clone());
-            let opened = tokio::task::spawn_blocking(move || publisher.open(&id, input.as_deref().map(str::as_bytes), client)).await;
-            drop(turn);
-            opened.map_err(|_| reply::refusal(StatusCode::INTERNAL_SERVER_ERROR, "the view could not be computed"))?
-        } else {
-            self.publisher.open(&id, input.as_deref().map(str::as_bytes), client)
+        let opened = self.try_open(&id, input.as_deref(), client).await?;
+        opened.map_err(|error| self.refuse(error, input.as_deref(), client, field))
+    }
+
+    /// The view that a client asks for, or why it cannot have it; one of a POST-mode resource is computed beside the worker. The outer error is
+    /// about this server alone.
+    pub(crate) async fn try_open(
+        self: &Arc<Self>,
+        id: &ResourceId,
+        input: Option<&str>,
+        client: IpAddr,
+    ) -> Result<Result<Arc<View>, OpenError>, Reply> {
+        let computed = self.publisher.current().guidance.service(id).is_some_and(|service| service.accepts().is_some());
+        let Some(input) = input.filter(|_| computed) else {
+            return Ok(self.publisher.open(id, input.map(str::as_bytes), client));
         };
-        opened.map_err(|error| {
-            let body = match error {
-                OpenError::NoResource(id) => ErrorBody::invalid(format!("{field}resource-id"), id.as_str()),
-                // "the same error response that that resource would return for missing or invalid input".
-                OpenError::InputMissing(id) => match self.publisher.current().guidance.answer(&id, b"", client, &self.queries) {
-                    Some(Err(body)) => body,
-                    Some(Ok(_)) | None => ErrorBody::missing(format!("{field}input")),
-                },
-                OpenError::InputForbidden(_) => {
-                    let value = input.as_deref().unwrap_or_default();
-                    let mut cut = value.len().min(self.requests.error_value_bytes_max);
-                    while !value.is_char_boundary(cut) {
-                        cut -= 1;
-                    }
-                    ErrorBody::invalid(format!("{field}input"), &value[..cut])
+        let _waiting = Waiting::join(self)?;
+        let turn = self.opening.acquire().await.expect("the semaphore is never closed");
+        let (publisher, id, input) = (self.publisher.clone(), id.clone(), Box::<str>::from(input));
+        let opened = tokio::task::spawn_blocking(move || publisher.open(&id, Some(input.as_bytes()), client)).await;
+        drop(turn);
+        opened.map_err(|_| reply::refusal(StatusCode::INTERNAL_SERVER_ERROR, "the view could not be computed"))
+    }
+
+    /// What is said of a view that cannot be had.
+    pub(crate) fn refuse(&self, error: OpenError, input: Option<&str>, client: IpAddr, field: &str) -> Reply {
+        let body = match error {
+            OpenError::NoResource(id) => ErrorBody::invalid(format!("{field}resource-id"), id.as_str()),
+            // "the same error response that that resource would return for missing or invalid input".
+            OpenError::InputMissing(id) => match self.publisher.current().guidance.answer(&id, b"", client, &self.queries) {
+                Some(Err(body)) => body,
+                Some(Ok(_)) | None => ErrorBody::missing(format!("{field}input")),
+            },
+            OpenError::InputForbidden(_) => {
+                let value = input.unwrap_or_default();
+                let mut cut = value.len().min(self.requests.error_value_bytes_max);
+                while !value.is_char_boundary(cut) {
+                    cut -= 1;
                 }
-                OpenError::Refused(body) => *body,
-                error @ (OpenError::TooManyViews { .. } | OpenError::ViewsTooLarge { .. }) => return too_many(error.to_string(), 30),
-            };
-            reply::error(StatusCode::BAD_REQUEST, &body)
-        })
+                ErrorBody::invalid(format!("{field}input"), &value[..cut])
+            }
+            OpenError::Refused(body) => *body,
+            error @ (OpenError::TooManyViews { .. } | OpenError::ViewsTooLarge { .. }) => return too_many(error.to_string(), 30),
+        };
+        reply::error(StatusCode::BAD_REQUEST, &body)
     }
 
     /// What a resource depends on (RFC 8895 section 6.7.1).

@@ -20,6 +20,7 @@ use alto::{
     updates::webhook::{EventType, NotUnderstood, Notification, SubscribeInput, SubscriptionData},
 };
 use bytes::Bytes;
+use history::OpenError;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CACHE_CONTROL, FORWARDED, HOST, RETRY_AFTER, VIA},
@@ -176,6 +177,12 @@ fn told(subscribed: Subscribed) -> Reply {
     reply
 }
 
+/// What is wrong with a filter, with the full path that RFC 7285 section 8.5.2 wants: it is a member of the subscription.
+fn of_member(event_type: EventType, body: ErrorBody) -> ErrorBody {
+    let field = body.field.map(|field| format!("{}/{field}", event_type.filter_member().unwrap_or_default()));
+    ErrorBody { field, ..body }
+}
+
 /// Done, for who does not accept to be told more (section 8.7).
 fn done_silently() -> Reply {
     let mut reply = reply::empty(StatusCode::OK);
@@ -213,8 +220,12 @@ async fn subscribe(transports: &Arc<Transports>, body: &[u8], requester: Request
     for event_type in event_types {
         let resource = resource(&guidance, event_type, input.resource_id.as_ref()).map_err(|body| wrong(&body))?;
         let filter = input.filters.get(&event_type).filter(|_| event_type.filter_member().is_some());
-        let view = transports.open(resource, filter.cloned(), requester.address, "").await?;
-        feeds.push((event_type, view));
+        let filter = filter.map(|filter| &**filter);
+        match transports.try_open(&resource, filter, requester.address).await? {
+            Ok(view) => feeds.push((event_type, view)),
+            Err(OpenError::Refused(body)) => return Err(wrong(&of_member(event_type, *body))),
+            Err(error) => return Err(transports.refuse(error, filter, requester.address, "")),
+        }
     }
     let client = transports.clients.join(Transport::Webhook)?;
     let lifetime = Duration::from_secs(input.expires.unwrap_or_default());

@@ -291,6 +291,37 @@ fn the_heads_of_the_draft() {
     served.stopped();
 }
 
+/// RFC 7285 section 8.5.2: a field at fault is named by its full path, also inside of a filter.
+#[test]
+fn what_is_wrong_with_a_filter_is_named() {
+    let (served, subscriber) = (serving(Limits::default()), Subscriber::new());
+    let cost_type = json!({"cost-mode": "numerical", "cost-metric": "routingcost"});
+    for (event_type, member, filter, code, field) in [
+        ("NetworkMapFilter", "networkfiltermap", json!({}), "E_MISSING_FIELD", "pids"),
+        ("CostMapFilter", "costfiltermap", json!({}), "E_MISSING_FIELD", "cost-type"),
+        (
+            "CostMapFilter",
+            "costfiltermap",
+            json!({"cost-type": {"cost-mode": "numerical", "cost-metric": "x"}}),
+            "E_INVALID_FIELD_VALUE",
+            "cost-type/cost-metric",
+        ),
+        ("endpointprop", "endpointprop", json!({"properties": ["my-default-network-map.pid"]}), "E_MISSING_FIELD", "endpoints"),
+        (
+            "endpointcost",
+            "endpointcostmap",
+            json!({"cost-type": cost_type, "endpoints": {"srcs": ["192.0.2.1"]}}),
+            "E_INVALID_FIELD_VALUE",
+            "endpoints/srcs",
+        ),
+    ] {
+        let mut wish = subscriber.wish(&[event_type]);
+        wish[member] = filter;
+        assert_eq!(served.refused(&wish, 400, code)["meta"]["field"], format!("{member}/{field}"));
+    }
+    served.stopped();
+}
+
 /// Section 8.1.1: each of the six is told what its service answers.
 #[test]
 fn every_event_type() {
