@@ -190,6 +190,12 @@ async fn again(server: &mut Live, replica: &mut Replica, subscrid: &str) -> Call
     caller
 }
 
+async fn yield_often() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Section 8.4, with changes: full copy, patches, what came before the answer to the subscription.
 #[tokio::test]
 async fn notifications_are_taken_in_order() {
@@ -203,9 +209,7 @@ async fn notifications_are_taken_in_order() {
         let status = caller.notify(&full("s1", 5)).await;
         (status, caller)
     });
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    yield_often().await;
     assert!(!early.is_finished());
     asked.answer(200, DATA, r#"{"subscrid":"s1","expires":"600","event-types":["NetworkMap"]}"#);
     let (status, mut caller) = early.await.unwrap();
@@ -521,6 +525,47 @@ async fn it_unsubscribes_when_it_ends() {
     drop(replica);
     server.expect("POST /unsubscribe").await.answer(404, ERROR, "");
     drop(unanswered);
+}
+
+/// The server may have begun what it has not said yet when the session ends: that is waited for, and ended too.
+#[tokio::test]
+async fn it_unsubscribes_from_what_was_asked_for_when_it_ends() {
+    let expect_farewell = async |server: &mut Live| {
+        let asked = server.expect("POST /unsubscribe").await;
+        assert_eq!(asked.body, json!({"subscrid": "late", "expires": 0, "event-types": ["NetworkMap"]}));
+        asked.answer(404, ERROR, "");
+    };
+    // Somebody interrupts it.
+    let mut server = Live::start(&directory()).await;
+    let replica = follow(server.url(), quick()).await;
+    let unanswered = server.expect("POST /subscription").await;
+    let closing = tokio::spawn(replica.close());
+    yield_often().await;
+    assert!(!closing.is_finished());
+    answer_subscription(unanswered, "late");
+    expect_farewell(&mut server).await;
+    timeout(PATIENCE, closing).await.unwrap().unwrap();
+
+    // Another subscription is refused, for good.
+    let mut server = Live::start(&directory()).await;
+    let resources = ["net", "costs"].map(|id| Wanted { resource: id.parse().unwrap(), input: None }).into();
+    let mut replica = follow_with(server.url(), quick(), Options { resources, ..Options::new("net".parse().unwrap()) }).await;
+    let mut asked = [server.expect("POST /subscription").await, server.expect("POST /subscription").await];
+    asked.sort_by_key(|asked| asked.body["event-types"] != json!(["NetworkMap"]));
+    let [network, costs] = asked;
+    let relay = r#"{"meta":{"code":"E_INVALID_FIELD_VALUE","field":"contactaddr/ipv4/addr","value":"127.0.0.1"}}"#;
+    costs.answer(400, ERROR, relay);
+    let error = timeout(PATIENCE, replica.changed()).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("contactaddr"), "{error}");
+    answer_subscription(network, "late");
+    expect_farewell(&mut server).await;
+    timeout(PATIENCE, replica.close()).await.unwrap();
+
+    // A server that never says whether it began it is not waited for.
+    let mut server = Live::start(&directory()).await;
+    let replica = follow(server.url(), Limits { farewell_time_max: Duration::from_millis(50), ..quick() }).await;
+    let _unanswered = server.expect("POST /subscription").await;
+    timeout(PATIENCE, replica.close()).await.unwrap();
 }
 
 /// What is followed beside it has a subscription of its own, and a cost map waits for its network map.

@@ -157,7 +157,7 @@ async fn follow_one(
     follow: Follow,
     service: &Service,
     contact: ContactAddress,
-    subscriptions: &Subscriptions,
+    subscriptions: &Arc<Subscriptions>,
 ) -> Result<Ended, Ended> {
     let event_type = event_type(&follow.followed).expect("the others were left out");
     let filters = match (event_type.filter_member(), follow.input()) {
@@ -175,11 +175,22 @@ async fn follow_one(
         incremental: true,
     };
     let asking = subscriptions.asking();
-    let reply = post(&session.client, &service.offer.uri, media_type::SUBSCRIBE_INPUT, input.to_json()).await?;
-    let data = granted(&session.client, &reply)?;
-    let left = data.expires.map_or(time, Duration::from_secs);
-    let subscription = subscriptions.insert(data.subscrid, event_type, follow, left);
-    drop(asking);
+    // The session may end before the answer; the server may have begun it all the same, and only the answer says what is to be ended.
+    let subscribing = tokio::spawn({
+        let (client, service, subscriptions) = (session.client.clone(), service.clone(), subscriptions.clone());
+        async move {
+            let reply = post(&client, &service.offer.uri, media_type::SUBSCRIBE_INPUT, input.to_json()).await?;
+            let data = granted(&client, &reply)?;
+            let left = data.expires.map_or(time, Duration::from_secs);
+            let (subscription, leaving) = subscriptions.insert(data.subscrid, event_type, follow, left);
+            if leaving {
+                unsubscribe(&client, &service, &subscriptions, &subscription).await;
+            }
+            drop(asking);
+            Ok(subscription)
+        }
+    });
+    let subscription = subscribing.await.unwrap_or_else(|error| Err(Ended::Unreachable(error.to_string())))?;
     session.events.send(Event::Opened).await;
     refresh(session, service, subscriptions, &subscription).await
 }
@@ -304,6 +315,7 @@ impl Drop for Leave {
             let time_max = client.options().limits.farewell_time_max;
             let parting = async {
                 join_all(left.iter().map(|subscription| unsubscribe(&client, &service, &subscriptions, subscription))).await;
+                subscriptions.answered().await;
                 // Last notifications come over the connections that are open; nobody waits for them where there are none.
                 let _ = timeout(time_max / 2, subscriptions.left()).await;
                 listening.close().await;

@@ -75,9 +75,9 @@ pub(super) enum Refusal {
 }
 
 /// The answer to a request for a subscription is awaited.
-pub(super) struct Asking<'a>(&'a Subscriptions);
+pub(super) struct Asking(Arc<Subscriptions>);
 
-impl Drop for Asking<'_> {
+impl Drop for Asking {
     fn drop(&mut self) {
         self.0.state().asked -= 1;
         self.0.news.notify_waiters();
@@ -141,17 +141,19 @@ impl Subscriptions {
     }
 
     /// A subscription is going to be asked for: its notifications may come before the answer that names it.
-    pub fn asking(&self) -> Asking<'_> {
+    pub fn asking(self: &Arc<Self>) -> Asking {
         self.state().asked += 1;
-        Asking(self)
+        Asking(self.clone())
     }
 
-    pub fn insert(&self, subscrid: Box<str>, event_type: EventType, follow: Follow, left: Duration) -> Arc<Subscription> {
+    /// The answer is there. `true`: it came too late, after [`Self::leave`], and is to be ended by who asked.
+    pub fn insert(&self, subscrid: Box<str>, event_type: EventType, follow: Follow, left: Duration) -> (Arc<Subscription>, bool) {
         let until = watch::Sender::new(Instant::now() + left);
         let subscription = Arc::new(Subscription { subscrid, event_type, follow, until, last: Default::default() });
-        self.state().known.insert(subscription.subscrid.clone(), subscription.clone());
+        let mut state = self.state();
+        state.known.insert(subscription.subscrid.clone(), subscription.clone());
         self.news.notify_waiters();
-        subscription
+        (subscription, state.leaving)
     }
 
     /// The server has it no more.
@@ -166,6 +168,11 @@ impl Subscriptions {
         state.leaving = true;
         self.news.notify_waiters();
         state.known.values().cloned().collect()
+    }
+
+    /// Waits until nothing that was asked for is unanswered, and what was answered too late was ended.
+    pub async fn answered(&self) {
+        self.when(|state| (state.asked == 0).then_some(())).await;
     }
 
     /// Waits until the server said of each subscription that it ended.
