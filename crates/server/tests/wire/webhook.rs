@@ -480,10 +480,19 @@ fn a_subscriber_that_does_not_know_it_ends_it() {
     subscriber.take();
     served.move_prefix(1);
     subscriber.wait().answer("404 Not Found");
-    let refresh = json!({"subscrid": subscribed["subscrid"], "event-types": ["NetworkMap"]});
-    while served.send("/subscription", SUBSCRIBE, refresh.to_string().as_bytes()).status != 404 {
-        thread::yield_now();
-    }
+    let is_gone = |subscribed: &Value| {
+        let refresh = json!({"subscrid": subscribed["subscrid"], "event-types": ["NetworkMap"]});
+        while served.send("/subscription", SUBSCRIBE, refresh.to_string().as_bytes()).status != 404 {
+            thread::yield_now();
+        }
+    };
+    is_gone(&subscribed);
+    // Nor does who never knew it.
+    let subscribed = served.subscribe(&subscriber.wish(&["NetworkMap"]));
+    subscriber.wait().answer("404 Not Found");
+    subscriber.wait().answer("410 Gone");
+    is_gone(&subscribed);
+    assert!(subscriber.requests.try_recv().is_err(), "no more than twice");
     served.stopped();
 }
 

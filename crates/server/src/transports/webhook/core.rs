@@ -35,8 +35,9 @@ pub(crate) struct Bounds {
     pub(crate) give_up: Duration,
 }
 
-/// How long the subscriber may not know its own `subscrid`: the answer with it is on its way when the first notification is.
-const STRANGE_TIME_MAX: Duration = Duration::from_secs(30);
+/// When a subscriber that never acknowledged anything is asked again, once, whether it knows its own `subscrid`: the first notification may overtake
+/// the answer with it. 500 ms: two round trips to the other side of the world.
+const STRANGE_PAUSE: Duration = Duration::from_millis(500);
 /// How long after the answer the first notification follows: the answer should be there before it.
 const FIRST_DELAY: Duration = Duration::from_millis(5);
 /// How often the last notification is tried.
@@ -154,7 +155,7 @@ impl Core {
             acknowledged,
             phase: Phase::Storing,
             ending: None,
-            created: now,
+            unknown: false,
             expires,
             lifetime: expires.saturating_duration_since(now),
             failing_since: None,
@@ -370,7 +371,8 @@ impl Core {
             }
         };
         let Phase::Sending(sent) = subscription.phase else { return };
-        let strange = !subscription.acknowledged && now.saturating_duration_since(subscription.created) < STRANGE_TIME_MAX;
+        let unknown = subscription.unknown;
+        subscription.unknown |= outcome == Outcome::Unknown;
         match outcome {
             Outcome::Acknowledged => {
                 subscription.tries = 0;
@@ -391,7 +393,7 @@ impl Core {
                 }
             }
             Outcome::Unknown if sent.is_none() => self.remove(key),
-            Outcome::Unknown if !strange => self.forget(key),
+            Outcome::Unknown if unknown || subscription.acknowledged => self.forget(key),
             Outcome::Unknown | Outcome::Refused(_) | Outcome::Unreachable | Outcome::Lost => {
                 if let Some(at) = sent {
                     // Whether it was taken is not known: go on with a full copy.
@@ -412,8 +414,11 @@ impl Core {
                     return self.queue(key);
                 }
                 let tries = u32::from(subscription.tries);
-                let asked = if let Outcome::Refused(Some(asked)) = outcome { asked } else { Duration::ZERO };
-                let pause = self.backoff(tries).max(asked.min(self.bounds.retry_max));
+                let pause = match outcome {
+                    Outcome::Unknown => STRANGE_PAUSE,
+                    Outcome::Refused(Some(asked)) => self.backoff(tries).max(asked.min(self.bounds.retry_max)),
+                    _ => self.backoff(tries),
+                };
                 self.wait(key, now + pause);
             }
         }

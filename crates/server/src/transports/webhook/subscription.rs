@@ -89,9 +89,10 @@ pub(super) struct Subscription {
     pub(super) tries: u8,
     pub(super) incremental: bool,
     pub(super) acknowledged: bool,
+    /// Its subscriber said that it does not know it.
+    pub(super) unknown: bool,
     pub(super) phase: Phase,
     pub(super) ending: Option<Reason>,
-    pub(super) created: Instant,
     pub(super) expires: Instant,
     pub(super) lifetime: Duration,
     pub(super) failing_since: Option<Instant>,

@@ -369,3 +369,34 @@ fn expired() {
     assert_eq!(world.core.take_ended(), [id]);
     assert!(!world.core.refresh(world.now, id, Duration::from_secs(60)));
 }
+
+/// Section 8.5: a subscriber that does not know its subscription is asked once more, soon, for it may not have had the answer yet; then it is over.
+#[test]
+fn unknown_twice() {
+    let mut world = World::new(11);
+    world.subscribe();
+    let id = *world.subscribers.keys().next().unwrap();
+    let told = |world: &mut World, outcome| {
+        world.now = world.core.poll_timeout().unwrap();
+        world.core.handle_timeout(world.now);
+        let delivery = world.core.take(world.now).unwrap();
+        world.core.delivered(world.now, delivery.ticket, 1, outcome);
+    };
+    told(&mut world, Outcome::Unknown);
+    assert_eq!((world.core.poll_timeout(), world.core.take_ended()), (Some(world.now + STRANGE_PAUSE), vec![]));
+    // Something else went wrong: that says nothing of whether it is known.
+    told(&mut world, Outcome::Refused(None));
+    told(&mut world, Outcome::Unknown);
+    assert_eq!((world.core.take_ended(), world.core.poll_timeout()), (vec![id], None));
+
+    // Once it was known, it is over at once.
+    let mut world = World::new(12);
+    world.subscribe();
+    let id = *world.subscribers.keys().next().unwrap();
+    told(&mut world, Outcome::Unknown);
+    told(&mut world, Outcome::Acknowledged);
+    world.commit();
+    let delivery = world.core.take(world.now).unwrap();
+    world.core.delivered(world.now, delivery.ticket, 1, Outcome::Unknown);
+    assert_eq!(world.core.take_ended(), [id]);
+}
