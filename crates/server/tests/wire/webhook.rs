@@ -470,6 +470,26 @@ fn failures_are_tried_again() {
     served.stopped();
 }
 
+/// The status is the answer: what follows it may be late, wrong or endless, and only costs the connection.
+#[test]
+fn the_status_acknowledges() {
+    let limits = Limits { notification_patience: Duration::from_millis(100), ..impatient() };
+    let (served, subscriber) = (serving(limits), Subscriber::new());
+    let mut wish = subscriber.wish(&["NetworkMap"]);
+    wish["incremental"] = json!(true);
+    served.subscribe(&wish);
+    let rests = ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n5\r\nabc", "Transfer-Encoding: chunked\r\n\r\nx"];
+    for (at, rest) in (1..).zip(rests) {
+        let told = subscriber.wait();
+        let since = (at > 1).then_some(json!(at - 1));
+        assert_eq!((&told.body["seq"], told.body.get("since")), (&json!(at), since.as_ref()), "the one before was acknowledged");
+        told.answer.send(format!("HTTP/1.1 200 OK\r\n{rest}")).unwrap();
+        served.move_prefix(at);
+    }
+    assert_eq!(subscriber.take().body["since"], rests.len());
+    served.stopped();
+}
+
 /// Section 8.5: who does not know the subscription says 404, and it is over.
 #[test]
 fn a_subscriber_that_does_not_know_it_ends_it() {

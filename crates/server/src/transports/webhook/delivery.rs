@@ -1,7 +1,8 @@
 //! One notification over one connection: HTTP/1.1, a request and the status of its answer (RFC 9112).
 //!
 //! A connection is kept for the next notification to the same contact. Redirects are an answer like any other that is not 2xx: nothing is ever sent
-//! to where they lead. What the answer says beside its status is read to its end and thrown away, within bounds.
+//! to where they lead. The status is the answer; what else it says is read to its end and thrown away, within bounds, so that the connection can be
+//! used again.
 use super::core::{Delivery, Outcome};
 use crate::{Error, Limits, Options};
 use alto::updates::webhook::{ContactAddress, NOTIFICATION_PATH};
@@ -21,7 +22,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -118,17 +119,40 @@ pub(super) async fn deliver(
     let patience = limits.notification_patience.min(time_max);
     let late = |why: &str| Ended { outcome: Outcome::Unreachable, link: None, why: Some(why.into()) };
     match timeout(patience, &mut exchange).await {
-        Ok(ended) => ended,
+        Ok(answered) => answered.end(begin + patience).await,
         Err(_) if !slow() => late("it takes its time, as too many others do"),
-        Err(_) => match tokio::time::timeout_at(begin + time_max, exchange).await {
-            Ok(ended) => ended,
+        Err(_) => match timeout_at(begin + time_max, exchange).await {
+            Ok(answered) => answered.end(Instant::now() + patience).await,
             Err(_) => late("it took too long"),
         },
     }
 }
 
-async fn exchange(delivery: &Delivery, link: Option<Link>, tls: Option<&Arc<rustls::ClientConfig>>) -> Ended {
-    let failed = |outcome, error: io::Error| Ended { outcome, link: None, why: Some(error.to_string()) };
+/// What is known as soon as the head of the answer is there, or when there will be none.
+struct Answered {
+    outcome: Outcome,
+    /// A connection that can be used again when the body has been read.
+    rest: Option<(Link, Body)>,
+    why: Option<String>,
+}
+
+impl Answered {
+    /// Waits for the rest of the answer, which changes nothing of what it says.
+    async fn end(self, until: Instant) -> Ended {
+        let Self { outcome, rest, why } = self;
+        let mut link = None;
+        if let Some((mut open, body)) = rest
+            && matches!(timeout_at(until, open.pass_body(body)).await, Ok(Ok(())))
+        {
+            open.idle_since = Instant::now();
+            link = Some(open);
+        }
+        Ended { outcome, link, why }
+    }
+}
+
+async fn exchange(delivery: &Delivery, link: Option<Link>, tls: Option<&Arc<rustls::ClientConfig>>) -> Answered {
+    let failed = |outcome, error: io::Error| Answered { outcome, rest: None, why: Some(error.to_string()) };
     let mut link = match link {
         Some(link) => link,
         None => match Link::open(&delivery.address, tls).await {
@@ -149,9 +173,7 @@ async fn exchange(delivery: &Delivery, link: Option<Link>, tls: Option<&Arc<rust
                 _ => Outcome::Refused(answer.retry_after),
             };
             let why = (outcome != Outcome::Acknowledged).then(|| format!("the subscriber answers {}", answer.status));
-            let keep = answer.keep && link.pass_body(answer.body).await.is_ok();
-            link.idle_since = Instant::now();
-            Ended { outcome, link: keep.then_some(link), why }
+            Answered { outcome, rest: answer.keep.then_some((link, answer.body)), why }
         }
         // It may have been closed while nobody looked: that says nothing of the contact.
         Err(error) if kept && link.buffer.is_empty() && is_closed(&error) => failed(Outcome::Lost, error),
