@@ -164,6 +164,7 @@ impl Webhooks {
             follows: wish.feeds.iter().map(|(event_type, view)| Follows::of(*event_type, view)).collect(),
             contacts: wish.contacts.clone(),
             expires_at: epoch_seconds(SystemTime::now()) + lifetime.as_secs(),
+            lifetime: Some(lifetime.as_secs()),
             incremental: wish.incremental,
         };
         let Wish { feeds, contacts, incremental, .. } = wish;
@@ -173,7 +174,7 @@ impl Webhooks {
                 return Err(Failure::TooMany { address, max });
             }
             let feeds = feeds.into_iter().map(|(event_type, view)| (event_type, view, false)).collect();
-            core.add(now(), New { id, feeds, contacts, expires: now() + lifetime, incremental, client });
+            core.add(New { id, feeds, contacts, expires: now() + lifetime, lifetime, incremental, client });
         }
         if let Err(why) = self.writer.write(vec![record::put(id, &record)]).await {
             lock(&self.core).discard(id);
@@ -196,6 +197,7 @@ impl Webhooks {
             (seen.record, self.lifetime(lifetime.unwrap_or(seen.lifetime)))
         };
         record.expires_at = epoch_seconds(SystemTime::now()) + lifetime.as_secs();
+        record.lifetime = Some(lifetime.as_secs());
         let event_types = record.follows.iter().map(|follows| follows.event_type).collect();
         self.writer.write(vec![record::put(id, &record)]).await.map_err(|why| Refusal::Failed(Failure::Store(why)))?;
         if !lock(&self.core).refresh(now(), id, lifetime) {
@@ -453,8 +455,9 @@ async fn take_up(transports: &Arc<Transports>, id: Id, record: Record, positions
     };
     let feeds = feeds.into_iter().map(|(event_type, view)| (event_type, view.clone(), current(event_type, &view))).collect();
     let Record { contacts, incremental, .. } = record;
+    let lifetime = record.lifetime.map_or(left, Duration::from_secs);
     let mut core = lock(&webhooks.core);
-    core.add(now(), New { id, feeds, contacts, expires: now() + left, incremental, client });
+    core.add(New { id, feeds, contacts, expires: now() + left, lifetime, incremental, client });
     core.stored(now(), id);
     drop(core);
     webhooks.wake.notify_one();

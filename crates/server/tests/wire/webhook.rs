@@ -5,8 +5,9 @@ use history::{Guard, Publisher};
 use serde_json::{Value, json};
 use server::{Limits, Options};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener, TcpStream},
+    ops::Bound,
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -14,6 +15,7 @@ use std::{
     thread,
     time::{Duration, SystemTime},
 };
+use store::{Store as _, Write};
 
 const SUBSCRIBE: &str = "application/alto-subscribeinput+json";
 const DATA: &str = "application/alto-subscriptiondata+json";
@@ -68,7 +70,7 @@ impl Subscriber {
         (Self::over(accept), key.cert.pem())
     }
 
-    fn over<S: Read + Write + Send + 'static>(accept: impl Fn(TcpStream) -> S + Send + 'static) -> Self {
+    fn over<S: Read + io::Write + Send + 'static>(accept: impl Fn(TcpStream) -> S + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, requests) = channel();
@@ -105,7 +107,7 @@ impl Subscriber {
     }
 }
 
-fn serve(stream: impl Read + Write, requests: &Sender<Notified>) {
+fn serve(stream: impl Read + io::Write, requests: &Sender<Notified>) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -728,17 +730,75 @@ fn failing_and_hanging_subscribers_delay_nobody() {
     served.stopped();
 }
 
+/// A server that knows what the store knows.
+fn started(store: &Arc<store::Memory>) -> Served {
+    let publisher = Publisher::with_store(history::Limits::default(), Guard::default(), store.clone(), SystemTime::now()).unwrap();
+    if publisher.current().versions.is_empty() {
+        publisher.apply(vec![put("my-default-network-map", NETWORK_MAP), put("cost-map", COST_MAP)], SystemTime::now(), true).unwrap();
+    }
+    Served::kept(Options { limits: impatient(), ..options() }, Arc::new(publisher), store.clone())
+}
+
+/// The answer of a server that began just now.
+fn refreshed(served: &Served, refresh: &Value) -> Answer {
+    loop {
+        // 503 as long as it waits to be taken up; one that is unknown never.
+        let answer = served.send("/subscription", SUBSCRIBE, refresh.to_string().as_bytes());
+        if answer.status != 503 {
+            return answer;
+        }
+        thread::yield_now();
+    }
+}
+
+/// Changes what the store knows of each subscription.
+fn rewrite(store: &store::Memory, change: impl Fn(&mut Value)) {
+    let mut writes = Vec::new();
+    let mut read = |key: &[u8], value: &[u8]| {
+        let mut record = serde_json::from_slice(value).unwrap();
+        change(&mut record);
+        writes.push(Write::Put("subscriptions", key.into(), record.to_string().into()));
+        true
+    };
+    store.scan("subscriptions", Bound::Unbounded, Bound::Unbounded, &mut read).unwrap();
+    store.write(&writes).unwrap();
+}
+
+/// Time passes while the server is down.
+fn age(record: &mut Value, seconds: u64) {
+    record["expires-at"] = json!(record["expires-at"].as_u64().unwrap() - seconds);
+}
+
+/// What was granted is what a refresh gives that does not say how long, however little is left of it after a restart.
+#[test]
+fn a_restart_changes_no_lifetime() {
+    let (subscriber, store) = (Subscriber::new(), Arc::new(store::Memory::default()));
+    let served = started(&store);
+    let refresh = json!({"subscrid": served.subscribe(&subscriber.wish(&["NetworkMap"]))["subscrid"], "event-types": ["NetworkMap"]});
+    subscriber.take();
+    served.stopped();
+    for _ in 0..2 {
+        rewrite(&store, |record| age(record, 1_000));
+        let served = started(&store);
+        assert_eq!(refreshed(&served, &refresh).json()["expires"], 3600);
+        served.stopped();
+    }
+    // A record of before does not say what was granted.
+    rewrite(&store, |record| {
+        age(record, 1_000);
+        record.as_object_mut().unwrap().remove("lifetime").expect("it is written down");
+    });
+    let served = started(&store);
+    let left = refreshed(&served, &refresh).json()["expires"].as_u64().unwrap();
+    assert!((2_500..=2_600).contains(&left), "{left}");
+    served.stopped();
+}
+
 /// A subscription survives any end of the server, with what it was told and in its order.
 #[test]
 fn subscriptions_survive() {
     let (subscriber, store) = (Subscriber::new(), Arc::new(store::Memory::default()));
-    let start = || {
-        let publisher = Publisher::with_store(history::Limits::default(), Guard::default(), store.clone(), SystemTime::now()).unwrap();
-        if publisher.current().versions.is_empty() {
-            publisher.apply(vec![put("my-default-network-map", NETWORK_MAP), put("cost-map", COST_MAP)], SystemTime::now(), true).unwrap();
-        }
-        Served::kept(Options { limits: impatient(), ..options() }, Arc::new(publisher), store.clone())
-    };
+    let start = || started(&store);
     let served = start();
     let filter = json!({"pids": ["PID1"]});
     let mut wish = subscriber.wish(&["NetworkMap", "NetworkMapFilter"]);
@@ -752,15 +812,7 @@ fn subscriptions_survive() {
 
     // Nothing changed: nothing is told, but that it lives.
     let served = start();
-    let refresh = json!({"subscrid": subscribed["subscrid"], "event-types": ["NetworkMap", "NetworkMapFilter"]});
-    let answer = loop {
-        // 503 as long as it waits to be taken up; one that is unknown never.
-        let answer = served.send("/subscription", SUBSCRIBE, refresh.to_string().as_bytes());
-        if answer.status != 503 {
-            break answer;
-        }
-        thread::yield_now();
-    };
+    let answer = refreshed(&served, &json!({"subscrid": subscribed["subscrid"], "event-types": ["NetworkMap", "NetworkMapFilter"]}));
     assert_eq!((answer.status, &answer.json()["subscrid"]), (200, &subscribed["subscrid"]));
     served.refused(&json!({"subscrid": gone["subscrid"], "event-types": ["CostMap"]}), 404, "E_SYNTAX");
     served.move_prefix(1);

@@ -128,8 +128,8 @@ impl Core {
     }
 
     /// Takes in a subscription. Nothing is sent before [`Core::stored`].
-    pub(crate) fn add(&mut self, now: Instant, new: New) {
-        let New { id, feeds, contacts, expires, incremental, client } = new;
+    pub(crate) fn add(&mut self, new: New) {
+        let New { id, feeds, contacts, expires, lifetime, incremental, client } = new;
         let acknowledged = feeds.iter().any(|(.., current)| *current);
         let entry = self.subscriptions.vacant_entry();
         let key = Key::try_from(entry.key()).expect("subscriptions have a bound far below");
@@ -157,7 +157,7 @@ impl Core {
             ending: None,
             unknown: false,
             expires,
-            lifetime: expires.saturating_duration_since(now),
+            lifetime,
             failing_since: None,
             client,
         });
@@ -192,6 +192,7 @@ impl Core {
             follows: subscription.feeds.iter().map(|feed| Follows::of(feed.event_type, feed.cursor.view())).collect(),
             contacts: subscription.contacts.iter().map(|contact| self.contacts[*contact].address).collect(),
             expires_at: 0,
+            lifetime: None,
             incremental: subscription.incremental,
         };
         let event_types = subscription.feeds.iter().map(|feed| feed.event_type).collect();

@@ -1,6 +1,7 @@
 //! Subscriptions on the disk: a record for each, and where they are in pieces of [`super::position`].
 //!
-//! A record is JSON: it outlives this process, and people may have to read it. Unit: `expires-at` is seconds of the Unix epoch.
+//! A record is JSON: it outlives this process, and people may have to read it. Units: `expires-at` is seconds of the Unix epoch, `lifetime`
+//! seconds.
 use super::subscription::Id;
 use alto::{
     id::ResourceId,
@@ -23,6 +24,8 @@ pub(crate) struct Record {
     pub(super) follows: Vec<Follows>,
     pub(super) contacts: Vec<ContactAddress>,
     pub(super) expires_at: u64,
+    /// As it was given last: what a refresh gives that does not say how long. Records of before do not have it.
+    pub(super) lifetime: Option<u64>,
     pub(super) incremental: bool,
 }
 
@@ -41,6 +44,8 @@ struct Stored {
     follows: Vec<StoredFollows>,
     contacts: Vec<StoredContact>,
     expires_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lifetime: Option<u64>,
     incremental: bool,
 }
 
@@ -88,6 +93,7 @@ impl Record {
                 .map(|contact| StoredContact { address: contact.address, port: contact.port, tls: contact.tls })
                 .collect(),
             expires_at: self.expires_at,
+            lifetime: self.lifetime,
             incremental: self.incremental,
         };
         serde_json::to_vec(&stored).expect("texts and numbers are always JSON")
@@ -107,6 +113,7 @@ impl Record {
                 .map(|StoredContact { address, port, tls }| ContactAddress { address, port, tls })
                 .collect(),
             expires_at: stored.expires_at,
+            lifetime: stored.lifetime,
             incremental: stored.incremental,
         };
         (!record.follows.is_empty() && !record.contacts.is_empty()).then_some(record)
@@ -180,8 +187,11 @@ mod tests {
                 ContactAddress { address: "2001:db8::1".parse().unwrap(), port: 443, tls: true },
             ],
             expires_at: 1_800_000_000,
+            lifetime: Some(3600),
             incremental: true,
         };
+        let before = Record { lifetime: None, ..record.clone() };
+        assert_eq!(Record::decode(&before.encode()), Some(before));
         let (a, b) = (Id([1; 16]), Id([0xff; 16]));
         store.write(&[put(a, &record), put(b, &record), Write::Put(SUBSCRIPTIONS, vec![7; 16], Bytes::from_static(b"{}"))]).unwrap();
         store.write(&[put_positions(0, vec![0, 0, 0, 0, 0, 0, 0, 7]), put_positions(u32::MAX, vec![1; 8])]).unwrap();

@@ -61,6 +61,8 @@ pub(crate) struct New {
     /// In the order of preference, at least one.
     pub(crate) contacts: Vec<ContactAddress>,
     pub(crate) expires: Instant,
+    /// As it was given last.
+    pub(crate) lifetime: Duration,
     pub(crate) incremental: bool,
     pub(crate) client: Client,
 }
@@ -70,7 +72,7 @@ pub(crate) struct Seen {
     pub(crate) event_types: Vec<EventType>,
     /// As it was given last.
     pub(crate) lifetime: Duration,
-    /// To be written down; without its end.
+    /// To be written down; without its end and lifetime.
     pub(crate) record: Record,
 }
 

@@ -140,10 +140,11 @@ impl World {
             feeds: follows.iter().map(|event_type| (*event_type, self.views[event_type].clone(), false)).collect(),
             contacts,
             expires: self.now + Duration::from_secs(1_000_000),
+            lifetime: Duration::from_secs(1_000_000),
             incremental: self.below(2) == 0,
             client: self.clients.join(Transport::Webhook).unwrap(),
         };
-        self.core.add(self.now, new);
+        self.core.add(new);
         self.core.stored(self.now, id);
         self.subscribers.insert(id, Subscriber { follows, ..Subscriber::default() });
     }
