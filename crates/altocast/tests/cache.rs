@@ -16,6 +16,15 @@ const DIRECTORY: &str = r#"{"meta": {"default-alto-network-map": "net", "cost-ty
     "resources": {
         "net": {"uri": "/net", "media-type": "application/alto-networkmap+json"},
         "costs": {"uri": "/costs", "media-type": "application/alto-costmap+json", "uses": ["net"], "capabilities": {"cost-type-names": ["rc"]}}}}"#;
+/// The same with a network map that says when it expires.
+const EXPIRING: &str = r#"{"meta": {"default-alto-network-map": "net"}, "resources": {
+    "net": {"uri": "/net", "media-type": "application/alto-networkmap+json"},
+    "net-expiring": {"uri": "/net-expiring", "media-type": "application/alto-networkmap+json", "uses": ["net"], "capabilities": {"expires": true}},
+    "part-expiring": {"uri": "/part-expiring", "media-type": "application/alto-networkmap+json", "uses": ["net"], "capabilities": {"expires": true},
+        "accepts": "application/alto-networkmapfilter+json"}}}"#;
+/// One PID of three expired.
+const EXPIRING_MAP: &str = r#"{"meta":{"vtag":{"resource-id":"net","tag":"t1"}},"network-map":{"expires":"Fri, 14 Sep 2091 16:00:00 GMT","a":{"expires":"Wed, 14 Sep 2011 16:00:00 GMT","ipv4":["192.0.2.0/24"]},"b":{"ipv4":["198.51.100.0/24"]},"c":{"ipv4":["203.0.113.0/24"]}}}"#;
+const RENEWED: &str = r#"{"meta":{"vtag":{"resource-id":"net","tag":"t1"}},"network-map":{"a":{"expires":"Tue, 14 Sep 2083 16:00:00 GMT","ipv4":["192.0.2.0/24"]}}}"#;
 const NETWORK_MAP: &str = r#"{"meta": {"vtag": {"resource-id": "net", "tag": "t1"}},
     "network-map": {"a": {"ipv4": ["192.0.2.0/24"]}, "b": {"ipv4": ["198.51.100.0/24"]}}}"#;
 const COST_MAP: &str = r#"{"meta": {"dependent-vtags": [{"resource-id": "net", "tag": "t1"}], "cost-type": {"cost-mode": "numerical", "cost-metric": "routingcost"}},
@@ -69,17 +78,22 @@ fn answer(mut connection: &TcpStream, seen: &Mutex<Vec<String>>) -> Option<()> {
     let length = |line: &String| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok();
     let mut body = vec![0; head.iter().find_map(length).unwrap_or_default()];
     reader.read_exact(&mut body).ok()?;
+    let body = String::from_utf8_lossy(&body);
+    let (target, asked) = (&*target, if body.starts_with(r#"{"pids""#) { format!(" {body}") } else { String::new() });
     let known = head.iter().any(|line| line.to_ascii_lowercase().starts_with("if-none-match: \"d1\""));
-    let (status, kind, body, control) = match &*target {
-        "/" if known => ("304 Not Modified", "directory", "", "no-cache"),
+    let (status, kind, body, control) = match target {
+        "/" | "/expiring" if known => ("304 Not Modified", "directory", "", "no-cache"),
         "/" => ("200 OK", "directory", DIRECTORY, "no-cache"),
+        "/expiring" => ("200 OK", "directory", EXPIRING, "no-cache"),
+        "/net-expiring" => ("200 OK", "networkmap", EXPIRING_MAP, "no-cache"),
+        "/part-expiring" => ("200 OK", "networkmap", RENEWED, "no-cache"),
         "/net" => ("200 OK", "networkmap", NETWORK_MAP, "max-age=3600"),
         "/costs" => ("200 OK", "costmap", COST_MAP, "max-age=3600"),
         "/v1/resources/net" => ("200 OK", "", r#"{"resource-id": "net", "seq": 2, "tag": "t2"}"#, "no-store"),
         other => panic!("{other} is not in the directory"),
     };
-    seen.lock().unwrap().push(format!("{target} {}", &status[..3]));
-    let tag = if target == "/" { "etag: \"d1\"\r\n" } else { "" };
+    seen.lock().unwrap().push(format!("{target} {}{asked}", &status[..3]));
+    let tag = if matches!(target, "/" | "/expiring") { "etag: \"d1\"\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/alto-{kind}+json\r\ncache-control: {control}\r\n{tag}content-length: {}\r\n\r\n",
         body.len()
@@ -117,6 +131,22 @@ fn a_second_command_asks_only_for_what_is_not_fresh() {
     assert_eq!(server.asked(), ["/ 200", "/net 200"]);
     assert_eq!(server.run(cache.path(), &["get", "net", "--json", "--cached"]), first);
     assert_eq!(server.asked(), ["/ 304"], "and they were replaced");
+}
+
+/// Of a map that says when each PID expires, only those that did are asked for, and the whole is printed with what is said of it.
+#[test]
+fn only_expired_pids_are_asked_for() {
+    let plain = Server::start();
+    let server = Server { url: format!("{}/expiring", plain.url), asked: plain.asked };
+    let cache = tempfile::tempdir().unwrap();
+    let get = |more: &str| server.run(cache.path(), &["get", "net-expiring", "--json", more]);
+    assert_eq!((get("--cached").trim_end(), server.asked()), (EXPIRING_MAP, vec!["/expiring 200".into(), "/net-expiring 200".into()]));
+    let renewed = EXPIRING_MAP.replace("Wed, 14 Sep 2011", "Tue, 14 Sep 2083");
+    let part = r#"/part-expiring 200 {"pids":["a"]}"#;
+    assert_eq!((get("--cached").trim_end(), server.asked()), (&*renewed, vec!["/expiring 304".into(), part.into()]));
+    assert_eq!((get("--cached").trim_end(), server.asked()), (&*renewed, vec!["/expiring 304".into()]));
+    // The resource as the server sends it.
+    assert_eq!((get("--no-cache").trim_end(), server.asked()), (EXPIRING_MAP, vec!["/expiring 200".into(), "/net-expiring 200".into()]));
 }
 
 /// Whatever was promised: who publishes wants to see it.

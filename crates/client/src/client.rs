@@ -52,7 +52,8 @@ pub struct Answer<T> {
     pub uri: Uri,
     /// Entity tag, quotes included, when the server gave one.
     pub etag: Option<String>,
-    /// The text as the server sent it; of a network map that says when it expires, the map without that.
+    /// The text as the server sent it; of a network map that says when it expires, the map without that. [`Client::document`] and
+    /// [`Client::resource`] have it with that.
     pub body: Bytes,
     /// What the text says.
     pub value: Arc<T>,
@@ -189,6 +190,13 @@ impl Client {
     /// A resource that is got, whatever it is.
     pub async fn resource(&self, offer: &Offer) -> Result<Answer<Document>, Error> {
         self.resource_for(self.demand(), offer).await
+    }
+
+    /// The same; of a network map that says when it expires, only what did is asked for, as [`Client::network_map`] says. The text of such a
+    /// one is what the server would send, written here, unless what is kept is not [enough](crate::Options::confirm).
+    pub async fn document(&self, offer: &Offer) -> Result<Answer<Document>, Error> {
+        let by_pid = offer.service() == Service::NetworkMap && offer.entry.capabilities.expires && self.demand() == Demand::Fresh;
+        if by_pid { self.timed_resource(&*self.catalog().await?, offer).await } else { self.resource(offer).await }
     }
 
     /// The same as the server has it now, also while what is kept is still fresh.

@@ -378,6 +378,47 @@ async fn the_resource_as_it_was_sent() {
     assert_eq!(world.asked(), ["GET /ne", "GET /ne"]);
 }
 
+/// Whoever wants what the server says of expiry gets that too, by the server's clock, and only what expired is asked for: also from a folder, and
+/// after the same map was asked for without it.
+#[tokio::test]
+async fn the_document_with_what_it_says() {
+    for ahead in [0, 30] {
+        let world = World::new(&[("a", Some(50)), ("b", None), ("c", Some(400)), ("d", None)], Some(300)).await;
+        world.say(|said| said.ahead = ahead);
+        let folder = tempfile::tempdir().unwrap();
+        let document = async || {
+            let client = world.client_with(|options| options.cache_folder = Some(folder.path().into()));
+            let catalog = client.catalog().await.unwrap();
+            client.document(catalog.offer("net-expiring").unwrap()).await.unwrap()
+        };
+        let served = |passed: &[(&'static str, u64)]| {
+            // Each PID as it was said when it was asked for.
+            let mut said = world.said.lock().unwrap().clone();
+            said.whole = said.whole.map(|whole| whole + ahead as u64);
+            for (pid, seconds) in &mut said.pids {
+                let asked = passed.iter().find(|(name, _)| name == pid).map_or(0, |(_, at)| *at);
+                *seconds = seconds.map(|seconds| seconds + asked + ahead as u64);
+            }
+            map(&said, start(), |_| true)
+        };
+        let client = world.client_with(|options| options.cache_folder = Some(folder.path().into()));
+        let plain = client.network_map(None).await.unwrap();
+        let first = document().await;
+        assert_eq!((&*first.body, first.freshness), (served(&[]).as_bytes(), fresh(50)), "{ahead}");
+        assert_eq!(*first.value, alto::Document::NetworkMap((*plain.value).clone()));
+        assert_eq!(world.asked(), ["GET /ne"]);
+        world.pass(50);
+        let second = document().await;
+        assert_eq!((&*second.body, second.freshness), (served(&[("a", 50)]).as_bytes(), fresh(100)), "{ahead}");
+        assert_eq!(world.asked(), ["POST /fe a"]);
+        assert_eq!((document().await.body, world.asked()), (second.body, vec![]));
+        // Who wants what the server says now, or the resource as it was sent, asks for that.
+        let client = world.client_with(|options| options.confirm = true);
+        let now = client.document(client.catalog().await.unwrap().offer("net-expiring").unwrap()).await.unwrap();
+        assert_eq!((now.freshness, world.asked()), (Freshness::Confirmed, vec!["GET /ne".to_owned()]));
+    }
+}
+
 /// What a client may do, and what may happen around it.
 #[derive(Debug, Clone)]
 enum Event {

@@ -150,7 +150,7 @@ impl Question {
     async fn ask(&self, client: &Client, offer: &Offer) -> Result<(Bytes, Document, Freshness), client::Error> {
         Ok(match self {
             Self::Whole => {
-                let answer = client.resource(offer).await?;
+                let answer = client.document(offer).await?;
                 (answer.body, (*answer.value).clone(), answer.freshness)
             }
             Self::NetworkMap(map, filter) => {

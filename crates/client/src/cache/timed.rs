@@ -1,15 +1,16 @@
 //! Network maps that say until when they are valid, as a whole and by PID (draft-alto-caching-subscription section 7.2): what of a kept one is still right,
 //! and what to ask to make it right again.
 //!
-//! Nothing here asks or looks at a clock. Instants are on the wall clock of this machine, in whole seconds, rounded to the past.
+//! Nothing here asks or looks at a clock. Instants are on the wall clock of this machine, in whole seconds, rounded to the past; what the server said of
+//! them, by its own clock, is kept beside, to be said again.
 //! Invariants: a map that is [`Step::Fresh`] has no PID that expired, and none of which nobody said when it does; a renewed map is the one that
 //! was kept, prefix by prefix, so it never mixes two versions.
 use alto::{
     Limits,
     error::ErrorBody,
     expiry::{Expires, ExpiringNetworkMap},
-    id::Pid,
-    network_map::NetworkMap,
+    id::{Pid, ResourceId},
+    network_map::{AddressGroup, NetworkMap},
 };
 use bytes::Bytes;
 use std::{
@@ -24,10 +25,20 @@ pub(crate) struct TimedMap {
     pub map: Arc<NetworkMap>,
     /// The map as RFC 7285 writes it: without expiry.
     pub text: Bytes,
-    expires: Option<Expires>,
-    pids: BTreeMap<Pid, Expires>,
+    /// What the server calls it, where that is another name.
+    said_id: Option<ResourceId>,
+    expires: Option<Until>,
+    pids: BTreeMap<Pid, Until>,
     /// When the first of it expires; `None` where that of something is not known.
     first: Option<Expires>,
+}
+
+/// When something expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Until {
+    here: Expires,
+    /// By the clock of the server.
+    said: Expires,
 }
 
 /// What to do with a kept map.
@@ -48,37 +59,89 @@ pub(crate) struct Changed;
 impl TimedMap {
     /// Of an answer whose server's clock is ahead of ours by so much.
     pub fn of(answer: ExpiringNetworkMap, ahead: Duration) -> Self {
-        let here = |expires: Expires| Expires::at(expires.instant().checked_sub(ahead).unwrap_or(SystemTime::UNIX_EPOCH));
+        let until = |said: Expires| Until { here: Expires::at(said.instant().checked_sub(ahead).unwrap_or(SystemTime::UNIX_EPOCH)), said };
         let ExpiringNetworkMap { map, expires, pids } = answer;
-        let pids = pids.into_iter().map(|(pid, expires)| (pid, here(expires))).collect();
-        Self::new(map.to_json().into(), Arc::new(map), expires.map(here), pids)
+        let pids = pids.into_iter().map(|(pid, said)| (pid, until(said))).collect();
+        Self::new(map.to_json().into(), Arc::new(map), None, expires.map(until), pids)
     }
 
-    fn new(text: Bytes, map: Arc<NetworkMap>, expires: Option<Expires>, pids: BTreeMap<Pid, Expires>) -> Self {
-        let all = map.pids.keys().map(|pid| pids.get(pid).copied().or(expires));
+    fn new(text: Bytes, map: Arc<NetworkMap>, said_id: Option<ResourceId>, expires: Option<Until>, pids: BTreeMap<Pid, Until>) -> Self {
+        let all = map.pids.keys().map(|pid| pids.get(pid).copied().or(expires).map(|until| until.here));
         // `None` is the least. An empty map is right for as long as the whole is.
-        let first = all.min().unwrap_or(expires);
-        Self { map, text, expires, pids, first }
+        let first = all.min().unwrap_or(expires.map(|until| until.here));
+        Self { map, text, said_id, expires, pids, first }
+    }
+
+    /// The same under the name of the map that was asked for.
+    pub fn named(mut self, id: &ResourceId) -> Self {
+        if let Some(vtag) = &mut Arc::make_mut(&mut self.map).vtag
+            && vtag.resource_id != *id
+        {
+            self.said_id = Some(std::mem::replace(&mut vtag.resource_id, id.clone()));
+            self.text = self.map.to_json().into();
+        }
+        self
+    }
+
+    /// As the server says it, and says it to others.
+    pub fn said(&self) -> ExpiringNetworkMap {
+        let mut map = (*self.map).clone();
+        if let (Some(vtag), Some(id)) = (&mut map.vtag, &self.said_id) {
+            vtag.resource_id = id.clone();
+        }
+        self.with(map, |until| until.said)
+    }
+
+    fn with(&self, map: NetworkMap, clock: impl Fn(Until) -> Expires) -> ExpiringNetworkMap {
+        let pids = self.pids.iter().map(|(pid, until)| (pid.clone(), clock(*until))).collect();
+        ExpiringNetworkMap { map, expires: self.expires.map(clock), pids }
     }
 
     /// As it was kept.
     pub fn from_json(body: &[u8], limits: &Limits) -> Result<Self, ErrorBody> {
-        Ok(Self::of(ExpiringNetworkMap::from_json_within(body, limits)?, Duration::ZERO))
+        let mut lines = body.splitn(2, |byte| *byte == b'\n');
+        let here = ExpiringNetworkMap::from_json_within(lines.next().unwrap_or_default(), limits)?;
+        let Some(said) = lines.next() else { return Ok(Self::of(here, Duration::ZERO)) };
+        let said = ExpiringNetworkMap::from_json_within(said, limits)?;
+        let until = |here: Option<Expires>, said: Option<Expires>| Some(Until { here: here?, said: said? });
+        // One of them may say of a PID what the other says of all.
+        let own = here.map.pids.keys().filter(|pid| here.pids.contains_key(*pid) || said.pids.contains_key(*pid));
+        let pids = own.filter_map(|pid| Some((pid.clone(), until(here.expires_of(pid), said.expires_of(pid))?))).collect();
+        let said_id = said.map.vtag.map(|vtag| vtag.resource_id);
+        let said_id = said_id.filter(|id| here.map.vtag.as_ref().is_some_and(|vtag| vtag.resource_id != *id));
+        let expires = until(here.expires, said.expires);
+        Ok(Self::new(here.map.to_json().into(), Arc::new(here.map), said_id, expires, pids))
     }
 
-    /// To be kept.
+    /// To be kept: a line with the map and, where the server said something else of it, one with that.
     pub fn to_json(&self) -> Bytes {
-        ExpiringNetworkMap { map: (*self.map).clone(), expires: self.expires, pids: self.pids.clone() }.to_json().into()
+        let mut lines = self.with((*self.map).clone(), |until| until.here).to_json();
+        let differs = |until: &Until| until.here != until.said;
+        if self.said_id.is_some() || self.expires.as_ref().is_some_and(differs) || self.pids.values().any(differs) {
+            let mut said = self.said();
+            said.map.pids.values_mut().for_each(|group| *group = AddressGroup::default());
+            lines.push(b'\n');
+            lines.extend(said.to_json());
+        }
+        lines.into()
+    }
+
+    fn until_of(&self, pid: &Pid) -> Option<Until> {
+        self.pids.get(pid).copied().or(self.expires)
     }
 
     fn expires_of(&self, pid: &Pid) -> Option<Expires> {
-        self.pids.get(pid).copied().or(self.expires)
+        self.until_of(pid).map(|until| until.here)
+    }
+
+    fn expires(&self) -> Option<Expires> {
+        self.expires.map(|until| until.here)
     }
 
     /// When the first of it expires; `None` where of something nobody said when it does. `asked`: PIDs that were asked for by name; that one
     /// of them is not there is right for as long as the map as a whole.
     pub fn earliest(&self, asked: &[Pid]) -> Option<SystemTime> {
-        let first = if self.lacks(asked) { self.first.min(self.expires) } else { self.first };
+        let first = if self.lacks(asked) { self.first.min(self.expires()) } else { self.first };
         first.map(Expires::instant)
     }
 
@@ -96,7 +159,7 @@ impl TimedMap {
         let Some(_) = self.first else { return Step::Whole };
         let is_past = |pid: &&Pid| self.expires_of(pid).is_some_and(|expires| expires.is_past(now));
         let expired: Vec<_> = self.map.pids.keys().filter(is_past).cloned().collect();
-        let still_absent = !self.lacks(asked) || self.expires.is_some_and(|expires| !expires.is_past(now));
+        let still_absent = !self.lacks(asked) || self.expires().is_some_and(|expires| !expires.is_past(now));
         if !by_pid || !still_absent || expired.is_empty() || expired.len() * 2 > self.map.pids.len() {
             return Step::Whole;
         }
@@ -117,9 +180,9 @@ impl TimedMap {
             if group.is_none() || group != self.map.pids.get(pid) {
                 return Err(Changed);
             }
-            pids.insert(pid.clone(), answer.expires_of(pid).ok_or(Changed)?);
+            pids.insert(pid.clone(), answer.until_of(pid).ok_or(Changed)?);
         }
-        Ok(Self::new(self.text.clone(), self.map.clone(), self.expires, pids))
+        Ok(Self::new(self.text.clone(), self.map.clone(), self.said_id.clone(), self.expires, pids))
     }
 }
 

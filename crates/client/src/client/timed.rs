@@ -16,13 +16,17 @@ use crate::{
     uri::Uri,
 };
 use alto::{
+    Document,
     expiry::ExpiringNetworkMap,
     id::{Pid, ResourceId},
     media_type,
     network_map::{Filter, NetworkMap},
 };
 use http::{HeaderValue, Method, header};
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// Sets a map with its expiry apart from the same answer as it was sent.
 const TIMED: &str = "application/alto-networkmap+json;expires";
@@ -37,6 +41,8 @@ struct Question<'a> {
     part: Option<Filter>,
     /// Who gives single PIDs of it.
     by_pid: Option<&'a Offer>,
+    /// What is wanted is what the server says: with the expiry and under its own name.
+    as_said: bool,
 }
 
 /// What came of asking for single PIDs.
@@ -54,9 +60,19 @@ impl Client {
         network_map: &ResourceId,
         offer: &Offer,
     ) -> Result<Answer<NetworkMap>, Error> {
-        // Asked for by the name of the resource that expires, too.
-        let by_pid = std::iter::once(network_map).chain(&offer.entry.uses).find_map(|id| catalog.expiring_filtered_network_map(id));
-        self.timed(demand, &Question { network_map, offer, part: None, by_pid }).await
+        let by_pid = by_pid(catalog, network_map, offer);
+        self.timed(demand, &Question { network_map, offer, part: None, by_pid, as_said: false }).await
+    }
+
+    /// The resource that expires as it is: the document with what it says of that.
+    pub(super) async fn timed_resource(&self, catalog: &Catalog, offer: &Offer) -> Result<Answer<Document>, Error> {
+        // What is kept is the same as for who asks for the map beside which it stands.
+        let network_map = offer.entry.uses.first().unwrap_or(&offer.id);
+        let by_pid = by_pid(catalog, network_map, offer);
+        let answer = self.timed(Demand::Fresh, &Question { network_map, offer, part: None, by_pid, as_said: true }).await?;
+        let Answer { uri, etag, body, value, revalidated, freshness } = answer;
+        let value = Arc::new(Document::NetworkMap(Arc::unwrap_or_clone(value)));
+        Ok(Answer { uri, etag, body, value, revalidated, freshness })
     }
 
     pub(super) async fn timed_part(&self, network_map: &ResourceId, offer: &Offer, filter: &Filter) -> Result<Answer<NetworkMap>, Error> {
@@ -65,7 +81,7 @@ impl Client {
         part.pids.dedup();
         part.address_types.sort_unstable();
         part.address_types.dedup();
-        self.timed(self.demand(), &Question { network_map, offer, part: Some(part), by_pid: Some(offer) }).await
+        self.timed(self.demand(), &Question { network_map, offer, part: Some(part), by_pid: Some(offer), as_said: false }).await
     }
 
     async fn timed(&self, demand: Demand, question: &Question<'_>) -> Result<Answer<NetworkMap>, Error> {
@@ -147,7 +163,7 @@ impl Client {
             Asked::New(reply, mut validity) => {
                 let method = if question.part.is_none() { Method::GET } else { Method::POST };
                 let answer = self.read(&method, &reply, media_type::NETWORK_MAP, ExpiringNetworkMap::from_json_within)?;
-                let map = TimedMap::of(question.checked(&reply.uri, answer)?, validity.server_ahead());
+                let map = question.read(&reply.uri, answer, validity.server_ahead())?;
                 // An instant does not depend on the way it came.
                 validity.distrusted = false;
                 Ok(self.keep(question, key, reply.uri, validity, map, false).await)
@@ -178,7 +194,7 @@ impl Client {
             let Ok(answer) = self.read(&Method::POST, &reply, media_type::NETWORK_MAP, ExpiringNetworkMap::from_json_within) else {
                 return Ok(Renewed::Changed);
             };
-            match map.renewed(piece, &TimedMap::of(question.checked(&reply.uri, answer)?, ahead)) {
+            match map.renewed(piece, &question.read(&reply.uri, answer, ahead)?) {
                 // Also where the answer is not to be stored: of it only dates are taken over, into a map that was let be kept.
                 Ok(renewed) => map = renewed,
                 Err(Changed) => return Ok(Renewed::Changed),
@@ -248,6 +264,10 @@ impl Client {
             None => Freshness::Confirmed,
         };
         let (uri, etag) = (kept.uri.clone(), kept.validity.etag());
+        if question.as_said {
+            let said = kept.value.said();
+            return Answer { uri, etag, body: said.to_json().into(), value: Arc::new(said.map), revalidated, freshness };
+        }
         Answer { uri, etag, body: kept.value.text.clone(), value: kept.value.map.clone(), revalidated, freshness }
     }
 }
@@ -263,14 +283,16 @@ impl Question<'_> {
         self.part.as_ref().map_or(&[], |part| &part.pids)
     }
 
-    /// The answer, under the name of the map that was asked for: a tag does not depend on expiry.
-    fn checked(&self, uri: &Uri, mut answer: ExpiringNetworkMap) -> Result<ExpiringNetworkMap, Error> {
+    /// The answer, if it is one, under the name of the map that was asked for: a tag does not depend on expiry.
+    fn read(&self, uri: &Uri, answer: ExpiringNetworkMap, ahead: Duration) -> Result<TimedMap, Error> {
         check(uri, self.offer, &answer.map).or_else(|_| check_network_map(uri, self.network_map, &answer.map))?;
-        if let Some(vtag) = &mut answer.map.vtag {
-            vtag.resource_id = self.network_map.clone();
-        }
-        Ok(answer)
+        Ok(TimedMap::of(answer, ahead).named(self.network_map))
     }
+}
+
+/// Who gives single PIDs of a map; it may be asked for by the name of the resource that expires, too.
+fn by_pid<'a>(catalog: &'a Catalog, network_map: &ResourceId, offer: &Offer) -> Option<&'a Offer> {
+    std::iter::once(network_map).chain(&offer.entry.uses).find_map(|id| catalog.expiring_filtered_network_map(id))
 }
 
 /// As [`check_network_map`]: the tag names the resource itself, or the map beside which it stands.

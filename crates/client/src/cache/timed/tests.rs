@@ -22,7 +22,7 @@ fn timed(tag: &str, whole: Option<u64>, pids: &str) -> TimedMap {
     let mut expiries = BTreeMap::new();
     for (at, text) in pids.split_whitespace().enumerate() {
         let (name, expires) = text.split_once('=').map_or((text, None), |(name, expires)| (name, Some(expires)));
-        let group = alto::network_map::AddressGroup { ipv4: vec![format!("10.{at}.0.0/16").parse().unwrap()], ..Default::default() };
+        let group = AddressGroup { ipv4: vec![format!("10.{at}.0.0/16").parse().unwrap()], ..Default::default() };
         map.pids.insert(pid(name), group);
         expiries.extend(expires.map(|seconds| (pid(name), Expires::from_unix(seconds.parse().unwrap()))));
     }
@@ -93,7 +93,36 @@ fn what_makes_a_map_right_again() {
 #[test]
 fn a_server_ahead_of_us_makes_things_expire_earlier() {
     let answer = ExpiringNetworkMap::from_json(&timed("t", Some(100), "a=50 b").to_json()).unwrap();
-    assert_eq!(TimedMap::of(answer, Duration::from_millis(1500)), timed("t", Some(98), "a=48 b"), "rounded to the past");
+    let ahead = TimedMap::of(answer.clone(), Duration::from_millis(1500));
+    let want = timed("t", Some(98), "a=48 b");
+    for name in ["a", "b"] {
+        assert_eq!(ahead.expires_of(&pid(name)), want.expires_of(&pid(name)), "rounded to the past");
+    }
+    assert_eq!((ahead.expires(), ahead.first), (want.expires(), want.first));
+    assert_eq!(ahead.said(), answer, "and it is still known what the server said");
+}
+
+/// What the server said is kept with the rest, by its clock and under its name, also where it has no place in a map.
+#[test]
+fn what_was_said_is_kept() {
+    for (whole, pids) in
+        [(Some(100), "a=50 b"), (None, "a=50 b"), (Some(100), "expires b=70"), (Some(100), "expires=60 b=70"), (Some(9), "")]
+    {
+        for (ahead, name) in [(0, "net"), (3, "net"), (0, "mine"), (3, "mine")] {
+            let answer = ExpiringNetworkMap::from_json(&timed("t", whole, pids).to_json()).unwrap();
+            let kept = TimedMap::of(answer.clone(), Duration::from_secs(ahead)).named(&name.parse().unwrap());
+            assert_eq!((kept.said(), &*kept.text), (answer, &*kept.map.to_json()), "{whole:?} {pids:?}");
+            let read = TimedMap::from_json(&kept.to_json(), &Limits::default()).unwrap();
+            assert_eq!(read, kept, "{whole:?} {pids:?}, {ahead} s ahead, as {name}");
+            let differs = name != "net" || ahead > 0 && (whole.is_some() || pids.contains('='));
+            assert_eq!(kept.to_json().contains(&b'\n'), differs, "{whole:?} {pids:?}, {ahead} s ahead, as {name}");
+        }
+    }
+    // A file whose second line is of something else.
+    let kept = timed("t", Some(100), "a=50 b");
+    let torn = [&kept.to_json()[..], b"\n", &timed("t", None, "b=70").to_json()].concat();
+    let read = TimedMap::from_json(&torn, &Limits::default()).unwrap();
+    assert_eq!((read.expires_of(&pid("a")), read.first), (None, None), "nothing is fresh of which not both are known");
 }
 
 /// A server whose map changes, and the expiry of whose PIDs is a function of time.
