@@ -139,10 +139,10 @@ impl Reader {
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY => {
                 let asked = retry_after(&reply.headers).unwrap_or(PAUSE);
-                if asked > options.limits.followed_silence_max / 2 || first {
+                let is_early = reply.status == StatusCode::TOO_EARLY;
+                if asked > options.limits.followed_silence_max / 2 || (first && !is_early) {
                     return Err(refused(&self.session.client, &reply, Method::GET));
                 }
-                let is_early = reply.status == StatusCode::TOO_EARLY;
                 self.pause(&reply, is_early && is_poll && took >= AT_ONCE, asked).await?;
                 if is_early { self.ask_again().await } else { Ok(()) }
             }
