@@ -10,6 +10,8 @@ mod policy;
 mod position;
 mod record;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 pub(crate) use self::{
@@ -284,7 +286,7 @@ pub(crate) async fn run(transports: Arc<Transports>, mut stop: watch::Receiver<b
             _ = positions.tick() => {
                 webhooks.write_positions();
                 deliverer.close_idle();
-                adopt(&transports).await;
+                adopt(&transports, now()).await;
             }
             _ = stop.wait_for(|stop| *stop) => break,
         }
@@ -391,8 +393,10 @@ async fn restore(transports: &Arc<Transports>) {
         tracing::warn!("{} subscriptions in the data folder cannot be read and are left alone", known.unreadable);
     }
     let count = known.records.len();
-    for (id, record) in known.records {
-        take_up(transports, id, record, Some(&known.positions)).await;
+    // Who only has to be told of its end takes nobody's place.
+    let (ended, living): (Vec<_>, Vec<_>) = known.records.into_iter().partition(|(_, record)| left(record).is_zero());
+    for (id, record) in living.into_iter().chain(ended) {
+        take_up(transports, id, record, Some(&known.positions), now()).await;
         lock(&webhooks.awaited).remove(&id);
     }
     let mut batch = vec![record::forget_positions()];
@@ -406,28 +410,46 @@ async fn restore(transports: &Arc<Transports>) {
 }
 
 /// Tries again to take up those whose resource was not there.
-async fn adopt(transports: &Arc<Transports>) {
+async fn adopt(transports: &Arc<Transports>, now: Instant) {
     let orphans = {
         let mut orphans = lock(&transports.webhooks.orphans);
         lock(&transports.webhooks.awaited).extend(orphans.iter().map(|(id, ..)| *id));
         std::mem::take(&mut *orphans)
     };
     for (id, record, since) in orphans {
-        if now().saturating_duration_since(since) < ORPHAN_TIME_MAX {
-            take_up(transports, id, record, None).await;
+        if now.saturating_duration_since(since) < ORPHAN_TIME_MAX {
+            take_up(transports, id, record, None, since).await;
         } else {
             tracing::info!(subscrid = %id, "its resource did not come back: a subscription of before ended");
-            transports.webhooks.writer.post(vec![record::forget(id)]);
+            part(transports, id, record, Reason::Withdrawn);
         }
         lock(&transports.webhooks.awaited).remove(&id);
     }
 }
 
-async fn take_up(transports: &Arc<Transports>, id: Id, record: Record, positions: Option<&HashSet<u64>>) {
+fn left(record: &Record) -> Duration {
+    Duration::from_secs(record.expires_at.saturating_sub(epoch_seconds(SystemTime::now())))
+}
+
+/// Tells the subscriber of one of before that it has ended, if there is room for that; the store forgets it in any case.
+fn part(transports: &Arc<Transports>, id: Id, record: Record, reason: Reason) {
     let webhooks = &transports.webhooks;
-    let left = Duration::from_secs(record.expires_at.saturating_sub(epoch_seconds(SystemTime::now())));
-    if left.is_zero() {
+    let Ok(client) = transports.clients.join(Transport::Webhook) else {
         return webhooks.writer.post(vec![record::forget(id)]);
+    };
+    let Record { follows, contacts, incremental, .. } = record;
+    let followed = follows.iter().map(|follows| follows.event_type).collect();
+    let new = New { id, feeds: Vec::new(), contacts, expires: now(), lifetime: Duration::ZERO, incremental, client };
+    lock(&webhooks.core).add_ended(new, followed, reason);
+    webhooks.wake.notify_one();
+}
+
+/// `since`: when its resource was missed first, if it is.
+async fn take_up(transports: &Arc<Transports>, id: Id, record: Record, positions: Option<&HashSet<u64>>, since: Instant) {
+    let webhooks = &transports.webhooks;
+    let left = left(&record);
+    if left.is_zero() {
+        return part(transports, id, record, Reason::Expired);
     }
     let (publisher, follows) = (transports.publisher.clone(), record.follows.clone());
     let open = move || {
@@ -442,12 +464,12 @@ async fn take_up(transports: &Arc<Transports>, id: Id, record: Record, positions
         Ok(Ok(feeds)) => feeds,
         Ok(Err(why)) => {
             tracing::debug!(subscrid = %id, "a subscription of before waits: {why}");
-            return lock(&webhooks.orphans).push((id, record, now()));
+            return lock(&webhooks.orphans).push((id, record, since));
         }
         Err(_) => return,
     };
     let Ok(client) = transports.clients.join(Transport::Webhook) else {
-        return lock(&webhooks.orphans).push((id, record, now()));
+        return lock(&webhooks.orphans).push((id, record, since));
     };
     let current = |event_type, view: &View| {
         let position = position::of(id, event_type, position::of_tag(&view.head().1));

@@ -794,6 +794,28 @@ fn a_restart_changes_no_lifetime() {
     served.stopped();
 }
 
+/// Who expires while the server is down is told so when it is there again, once.
+#[test]
+fn an_end_during_an_outage_is_told() {
+    let (subscriber, store) = (Subscriber::new(), Arc::new(store::Memory::default()));
+    let served = started(&store);
+    let subscribed = served.subscribe(&subscriber.wish(&["NetworkMap", "CostMap"]));
+    (0..2).for_each(|_| drop(subscriber.take()));
+    served.stopped();
+    rewrite(&store, |record| age(record, 4_000));
+    let served = started(&store);
+    let told = subscriber.wait();
+    let last = json!({"event-types": ["NetworkMap", "CostMap"], "subscrid": subscribed["subscrid"], "substate": "terminated", "reason": "expired"});
+    assert_eq!(told.body, last);
+    // As often as any last notification.
+    told.answer("500 Internal Server Error");
+    assert_eq!(subscriber.take().body, last);
+    let refresh = json!({"subscrid": subscribed["subscrid"], "event-types": ["NetworkMap", "CostMap"]});
+    served.refused(&refresh, 404, "E_SYNTAX");
+    served.stopped();
+    rewrite(&store, |record| panic!("the store has it still: {record}"));
+}
+
 /// A subscription survives any end of the server, with what it was told and in its order.
 #[test]
 fn subscriptions_survive() {

@@ -155,6 +155,7 @@ impl Core {
             acknowledged,
             phase: Phase::Storing,
             ending: None,
+            followed: Box::default(),
             unknown: false,
             expires,
             lifetime,
@@ -164,6 +165,16 @@ impl Core {
         self.by_id.insert(id, key);
         self.timers.insert((expires, Timer::Expires(key)));
         self.moved.insert(key);
+    }
+
+    /// Takes in one of before that has ended while nobody was there to say so: its last notification is sent, if it can be.
+    pub(crate) fn add_ended(&mut self, new: New, followed: Box<[EventType]>, reason: Reason) {
+        let id = new.id;
+        self.add(new);
+        let key = self.by_id[&id];
+        let subscription = &mut self.subscriptions[key as usize];
+        (subscription.followed, subscription.phase) = (followed, Phase::Idle);
+        self.end_key(key, reason);
     }
 
     /// It is written down: its first notification may follow.
@@ -301,7 +312,8 @@ impl Core {
             contents: Vec::new(),
         };
         if let Some(reason) = subscription.ending {
-            notification.event_types = subscription.feeds.iter().map(|feed| feed.event_type).collect();
+            let feeds = subscription.feeds.iter().map(|feed| feed.event_type);
+            notification.event_types = feeds.chain(subscription.followed.iter().copied()).collect();
             notification.substate = Substate::Terminated { reason: Some(reason.as_str().into()) };
             subscription.phase = Phase::Sending(None);
             let ticket = Ticket { key, id: subscription.id, contact, slow: self.contacts.begin(contact) };

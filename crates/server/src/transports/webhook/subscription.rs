@@ -56,7 +56,7 @@ impl Reason {
 /// A subscription to be.
 pub(crate) struct New {
     pub(crate) id: Id,
-    /// What it follows, dependencies first, at least one; and whether it was told the newest of it before a restart.
+    /// What it follows, dependencies first, at least one unless it has ended; and whether it was told the newest of it before a restart.
     pub(crate) feeds: Vec<(EventType, Arc<View>, bool)>,
     /// In the order of preference, at least one.
     pub(crate) contacts: Vec<ContactAddress>,
@@ -95,6 +95,8 @@ pub(super) struct Subscription {
     pub(super) unknown: bool,
     pub(super) phase: Phase,
     pub(super) ending: Option<Reason>,
+    /// What it followed before a restart, where nothing is left but to be told its end.
+    pub(super) followed: Box<[EventType]>,
     pub(super) expires: Instant,
     pub(super) lifetime: Duration,
     pub(super) failing_since: Option<Instant>,
