@@ -132,7 +132,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         for line in &accepted.broken {
             tracing::error!("not read: {line}");
         }
-        if !accepted.anything && !accepted.broken.is_empty() && !restored {
+        if accepted.nothing {
             bail!("nothing to serve: {}", accepted.broken.join("; "));
         }
         greet(&args, &config, &addresses, &accepted, folder.as_deref())?;
@@ -203,7 +203,7 @@ fn greet(args: &Args, config: &Config, addresses: &Addresses, accepted: &Accepte
     let admin = addresses.admin.map(|address| format!("http://{address}"));
     let serves = serves(args, config, accepted);
     if args.json {
-        let line = serde_json::json!({"ready": true, "public": public, "admin": admin, "serves": serves, "data": folder, "pid": std::process::id()});
+        let line = serde_json::json!({"ready": accepted.ready, "public": public, "admin": admin, "serves": serves, "data": folder, "pid": std::process::id()});
         let mut out = io::stdout().lock();
         // Whoever reads it may have gone away with what it needed.
         return terminal_closed(writeln!(out, "{line}").and_then(|()| out.flush()));

@@ -185,6 +185,62 @@ fn what_there_was_is_served_until_sources_say_otherwise() {
     assert_eq!(server.status()["guard-holds"], false);
 }
 
+/// Nothing is made of a part of the sources, nor of none: neither where there was nothing before nor where there was.
+#[test]
+fn sources_that_cannot_be_read_at_the_start_make_no_maps() {
+    let (dir, data, fresh) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let csv = |n: u32| (0..n).map(|n| format!("p{n},192.0.2.{}/26\n", 64 * n)).fold("pid,prefix\n".to_owned(), |all, row| all + &row);
+    fs::write(dir.path().join("good.csv"), csv(4)).unwrap();
+    let config = dir.path().join("altocast.toml");
+    let write_config = |files: &[&str]| {
+        let section =
+            |file: &&str| format!("[[source]]\nname = \"{file}\"\nkind = \"prefix-csv\"\nfiles = [\"{file}\"]\npoll-seconds = 0.1\n");
+        fs::write(&config, files.iter().map(section).collect::<String>()).unwrap();
+    };
+    let args = ["--config", config.to_str().unwrap()];
+    let network = |server: &Server| server.get("/resources/network-map").json()["network-map"].as_object().unwrap().len();
+    let readyz = |server: &Server| server.admin("GET", "/readyz", "").status;
+
+    for files in [&["typo.csv"][..], &["good.csv", "typo.csv"]] {
+        write_config(files);
+        // The second start finds what the first one left.
+        for _ in 0..2 {
+            let all = ["serve", "--data-dir", fresh.path().to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin-listen", "off"];
+            let ended = program::run(&[&all[..], &args].concat());
+            let said = text(&ended.stderr);
+            assert!(ended.status.code() == Some(1) && said.contains("nothing to serve: source typo.csv"), "{said}");
+            assert!(!said.contains("commit="), "{said}");
+        }
+    }
+
+    write_config(&["good.csv"]);
+    let server = start(data.path(), &args);
+    let (want, before) = (seen(&server), commit(&server));
+    assert_eq!((network(&server), readyz(&server)), (5, 200));
+    drop(server);
+    for files in [&["typo.csv"][..], &["good.csv", "typo.csv"]] {
+        write_config(files);
+        let server = start(data.path(), &args);
+        server.wait_log(&["not read", "typo.csv"]);
+        assert!(seen(&server) == want && commit(&server) == before, "{files:?}: {}", server.log());
+        let status = server.status();
+        assert_eq!((readyz(&server), &status["ready"]), (503, &Value::Bool(false)));
+        let typo = status["sources"].as_array().unwrap().last().unwrap();
+        assert!(typo["observations"] == 0 && typo["trouble"].is_string(), "{typo}");
+    }
+
+    // Read at last: theirs take the place of those of before, past the guard, as if they had been there at the start.
+    write_config(&["typo.csv"]);
+    let server = start(data.path(), &args);
+    server.wait_log(&["not read", "typo.csv"]);
+    fs::write(dir.path().join("typo.csv"), csv(1).replace("p0", "q")).unwrap();
+    wait_for("readiness", || (readyz(&server) == 200).then_some(()));
+    assert_eq!((network(&server), commit(&server)), (2, before + 1));
+    drop(server);
+    let server = start(data.path(), &args);
+    assert_eq!((network(&server), commit(&server), readyz(&server)), (2, before + 1, 200));
+}
+
 #[test]
 fn in_memory_keeps_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -42,8 +42,10 @@ pub enum Event {
 pub struct Accepted {
     /// Inputs that could not be read: at the start only, later that is a refusal.
     pub broken: Vec<String>,
-    /// Whether anything could be read.
-    pub anything: bool,
+    /// Whether every source has been read.
+    pub ready: bool,
+    /// Sources that could not be read, with nothing of before or of a folder to serve instead.
+    pub nothing: bool,
     /// Title and examples of the demo, where one plays.
     pub demo: Option<(String, [&'static str; 4])>,
 }
@@ -204,7 +206,15 @@ impl Pipeline {
 
     /// Computes and publishes what the fused graph gives now, if it is another than before.
     fn compute(&mut self, label: &str) {
-        let Some(live) = self.live.as_mut().filter(|live| live.missing.is_empty()) else { return };
+        if self.live.as_ref().is_none_or(|live| !live.missing.is_empty()) {
+            return;
+        }
+        self.compute_of_all(label);
+        self.report.set_ready();
+    }
+
+    fn compute_of_all(&mut self, label: &str) {
+        let Some(live) = &mut self.live else { return };
         let now = SystemTime::now();
         let graph = live.fuser.graph(now);
         if live.computed.as_ref().is_some_and(|last| Arc::ptr_eq(&last.graph, &graph)) {
@@ -236,12 +246,14 @@ impl Pipeline {
 
     /// Publishes of the newest maps what the damper lets through.
     fn publish_damped(&mut self, label: &str, news: &str, now: SystemTime) {
-        let Some(computed) = self.live.as_ref().and_then(|live| live.computed.as_ref()) else { return };
+        let Some(live) = &mut self.live else { return };
+        let Some(computed) = &live.computed else { return };
         let damped = self.damper.damp(computed, now);
         self.held = damped.due;
-        let outcome = self.publisher.apply(vec![Change::Computed(Some(damped.maps))], now, false);
-        if outcome.is_err() {
-            self.damper.forget();
+        let outcome = self.publisher.apply(vec![Change::Computed(Some(damped.maps))], now, live.others);
+        match &outcome {
+            Ok(_) => live.are_known(self.store.as_deref()),
+            Err(_) => self.damper.forget(),
         }
         self.published(label, news, outcome);
     }
@@ -336,9 +348,10 @@ impl Pipeline {
                     Some((news, computed)) => {
                         self.damper.set(damping.clone());
                         let damped = self.damper.damp(&computed, now);
-                        let outcome = self.publisher.apply(vec![Change::Computed(Some(damped.maps))], now, false);
-                        if outcome.is_err() {
-                            self.damper.forget();
+                        let outcome = self.publisher.apply(vec![Change::Computed(Some(damped.maps))], now, live.others);
+                        match &outcome {
+                            Ok(_) => live.are_known(self.store.as_deref()),
+                            Err(_) => self.damper.forget(),
                         }
                         match outcome {
                             // Held maps are those of the new configuration: refusing it would let a confirmation publish what nobody computes any more.
@@ -358,7 +371,10 @@ impl Pipeline {
                 live.damping = damping;
                 live.policy = policy;
                 live.settle = settle;
-                Ok((published, Accepted { broken: Vec::new(), anything: true, demo: live.feeds.demo.clone() }))
+                Ok((
+                    published,
+                    Accepted { broken: Vec::new(), ready: live.missing.is_empty(), nothing: false, demo: live.feeds.demo.clone() },
+                ))
             });
             let accepted = accepted.map(|(published, accepted)| {
                 if let Some((news, outcome)) = published {
@@ -404,6 +420,7 @@ impl Pipeline {
                 fuser,
                 computed: None,
                 missing: BTreeSet::new(),
+                others: false,
                 from_folder: BTreeSet::new(),
                 folder_broken: BTreeMap::new(),
                 refused: BTreeMap::new(),
@@ -424,19 +441,20 @@ impl Pipeline {
         let broken = coming.broken();
         let Coming { mut set, folder, answer, heard, .. } = coming;
         let reload = self.live.is_some();
-        let unread = heard.iter().filter(|heard| matches!(heard, Some(Err(_)))).count();
+        let unread: BTreeSet<usize> =
+            heard.iter().enumerate().filter(|(_, heard)| matches!(heard, Some(Err(_)))).map(|(source, _)| source).collect();
         let scan = folder.unwrap_or_default();
         let refuse = |set: Set, why: String| {
             let _ = answer.send(Err(why));
             discard(set);
         };
         // Documents that are broken have their last good version; sources and folders that are new have nothing.
-        if reload && (unread > 0 || scan.broken.contains_key(folder::ITSELF)) {
+        if reload && (!unread.is_empty() || scan.broken.contains_key(folder::ITSELF)) {
             return refuse(set, broken.join("; "));
         }
         let now = SystemTime::now();
         let mut news = None;
-        if set.plan.computes() {
+        if set.plan.computes() && unread.is_empty() {
             let last = self.live.as_ref().and_then(|live| live.computed.clone());
             match compute(set.fuser.graph(now), set.policy.clone(), None) {
                 Ok(computed) => {
@@ -451,33 +469,26 @@ impl Pipeline {
             }
         }
         self.damper.set(set.damping.clone());
+        // The guard compares what the same sources say; after a start with others there is nothing to compare.
+        let first = self.live.as_ref().is_none_or(|live| live.others);
+        set.others = first && !KnownSources::of(&set.plan).are_those_in(self.store.as_deref());
+        // Nothing is made of a part of the sources: what was there before the start stays until all of them have been read.
+        let stays = set.plan.computes() && set.computed.is_none();
         let damped = set.computed.as_ref().map(|computed| self.damper.damp(computed, now));
         let held = damped.as_ref().and_then(|damped| damped.due);
-        let mut changes = vec![Change::Computed(damped.map(|damped| damped.maps))];
-        let sources = KnownSources::of(&set.plan);
-        let same_sources = sources.are_those_in(self.store.as_deref());
-        // The guard compares what the same sources say; after a start with others there is nothing to compare.
-        let confirmed = !reload && !same_sources;
-        if !reload && same_sources && !self.publisher.current().versions.is_empty() {
-            let missing = heard.iter().enumerate().filter(|(_, heard)| matches!(heard, Some(Err(_))));
-            set.missing = missing.map(|(source, _)| source).collect();
-            if set.plan.computes() && (set.computed.is_none() || !set.missing.is_empty()) {
-                // What all of them said before the restart stays until all of them can be read again.
-                (set.computed, news) = (None, None);
-                changes.clear();
-                self.damper.forget();
-            }
-        }
+        let mut changes = if stays { Vec::new() } else { vec![Change::Computed(damped.map(|damped| damped.maps))] };
+        let confirmed = set.others && !stays;
+        set.missing = unread;
         let folder = set.plan.folder_id();
         let known = folder.as_ref().map_or_else(BTreeSet::new, |folder| self.publisher.files(folder));
         // A document that is broken now is not gone, nor is one of a folder that cannot be read.
         let unseen = scan.broken.contains_key(folder::ITSELF);
-        let stays = |id: &ResourceId| unseen || scan.broken.contains_key(&format!("{id}.json"));
+        let keeps = |id: &ResourceId| unseen || scan.broken.contains_key(&format!("{id}.json"));
         // What others still need goes when they do.
         let same_folder = self.live.as_ref().filter(|live| live.plan.folder == set.plan.folder);
         set.leaving = same_folder.map_or_else(BTreeSet::new, |live| live.leaving.iter().filter(|id| !scan.has(id)).cloned().collect());
         let missing = known.into_iter().filter(|id| !scan.has(id) && !set.leaving.contains(id));
-        let (kept, gone): (BTreeSet<_>, BTreeSet<_>) = missing.partition(stays);
+        let (kept, gone): (BTreeSet<_>, BTreeSet<_>) = missing.partition(keeps);
         // What another folder brought goes with it.
         let others = self.publisher.from_files().into_iter();
         let others = others.filter(|id| !scan.has(id) && ![&kept, &gone, &set.leaving].iter().any(|known| known.contains(id)));
@@ -489,8 +500,8 @@ impl Pipeline {
         let whole = self.publisher.apply(changes.iter().cloned().chain(files).collect(), now, confirmed);
         let all_files = whole.is_ok();
         let outcome = if all_files { whole } else { self.publisher.apply(changes, now, confirmed) };
-        if outcome.is_ok() {
-            sources.remember(self.store.as_deref());
+        if outcome.is_ok() && !stays {
+            set.are_known(self.store.as_deref());
         }
         if outcome.is_err() {
             self.damper.forget();
@@ -509,6 +520,7 @@ impl Pipeline {
                 } else if let Ok(commit) = outcome {
                     let (commit, changed, served) = (commit.snapshot.commit, commit.changed.len(), commit.snapshot.versions.len());
                     match (changed, served) {
+                        (0, 0) if !set.missing.is_empty() => {}
                         (0, 0) => info!("nothing to serve yet"),
                         (0, _) => info!(commit, resources = served, "serving what was served before"),
                         (changed, _) => info!(commit, resources = changed, "published"),
@@ -525,8 +537,9 @@ impl Pipeline {
             }
         }
         // A folder may well be filled later; a source that cannot be read is a mistake in the configuration.
-        let anything = unread < heard.len() || heard.is_empty();
-        let accepted = Accepted { broken, anything, demo: set.feeds.demo.clone() };
+        let nothing = !set.missing.is_empty() && self.publisher.current().versions.is_empty();
+        let ready = set.missing.is_empty();
+        let accepted = Accepted { broken, ready, nothing, demo: set.feeds.demo.clone() };
         if let Some(old) = self.live.replace(set) {
             discard(old);
         }
@@ -542,7 +555,9 @@ impl Pipeline {
                 self.folder(scan);
             }
         }
-        self.report.set_ready();
+        if ready {
+            self.report.set_ready();
+        }
         let _ = answer.send(Ok(accepted));
     }
 }

@@ -1,5 +1,6 @@
 //! A configuration's feeds and what came of them: on the way in ([`Coming`], until every feed has spoken), then live ([`Set`]).
 use super::{
+    data::KnownSources,
     feed::{Feeds, Generation, News, Plan},
     folder,
     news::{describe, summary},
@@ -17,6 +18,7 @@ use std::{
     sync::{Arc, mpsc},
     time::{Duration, SystemTime},
 };
+use store::Store;
 use topology::{
     fuse::Fuser,
     graph::{Graph, SourceIx},
@@ -42,8 +44,10 @@ pub struct Set {
     pub fuser: Fuser,
     /// The last maps, published or held back by the guard.
     pub computed: Option<Arc<Computed>>,
-    /// Sources that could not be read since a restart: until they are, the maps that all of them made before it stay.
+    /// Sources that could not be read since the start: until they are, the maps that there were before it stay.
     pub missing: BTreeSet<usize>,
+    /// Since the start no maps of these sources were published, and those of before it are of other ones.
+    pub others: bool,
     /// What was odd in each source's input.
     pub oddities: Vec<Vec<Oddity>>,
     /// Resources that files of the folder brought.
@@ -189,6 +193,12 @@ impl Set {
         let computed = Arc::new(compute(self.fuser.graph(now), policy.clone(), self.computed.as_deref())?);
         let news = self.computed.as_ref().map_or_else(|| summary(&computed), |last| describe(last, &computed));
         Ok(Some((news, computed)))
+    }
+
+    /// Maps of these sources are published now.
+    pub fn are_known(&mut self, store: Option<&dyn Store>) {
+        self.others = false;
+        KnownSources::of(&self.plan).remember(store);
     }
 
     /// Takes what a look at the folder brought; [`Set::publish_folder`] publishes it.
