@@ -267,6 +267,14 @@ pub fn print(write: impl FnOnce(&mut BufWriter<io::StdoutLock<'static>>) -> io::
     })
 }
 
+/// The same where nothing comes after it that a reader who had enough would end.
+pub fn print_forgiving(write: impl FnOnce(&mut BufWriter<io::StdoutLock<'static>>) -> io::Result<()>) -> anyhow::Result<()> {
+    match print(write) {
+        Err(error) if error.is::<ReaderGone>() => Ok(()),
+        result => result,
+    }
+}
+
 /// A reader that had enough (`altocast get | head`) is no failure of ours.
 pub fn forgive_closed_pipe(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     match result {

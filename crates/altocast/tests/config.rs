@@ -2,7 +2,7 @@
 mod program;
 
 use program::{program, run, text};
-use std::fs;
+use std::{fs, process::Stdio};
 
 #[test]
 fn a_typo_names_key_line_and_the_nearest_name() {
@@ -71,4 +71,29 @@ fn an_admin_listener_for_everybody_needs_a_token() {
     let ended = run(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "0.0.0.0:0"]);
     assert_eq!(ended.status.code(), Some(1));
     assert!(text(&ended.stderr).contains("admin.token"), "{}", text(&ended.stderr));
+}
+
+/// interface.md: a closed pipe is not an error.
+#[test]
+fn a_reader_that_is_gone_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (good, bad, tls) = (path("good.toml"), path("bad.toml"), path("tls"));
+    fs::write(&good, "").unwrap();
+    fs::write(&bad, "[sever]\n").unwrap();
+    for (args, status) in [
+        (&["config", "show"][..], 0),
+        (&["config", "show", "--json"], 0),
+        (&["config", "check", &good], 0),
+        (&["config", "check", &good, "--json"], 0),
+        (&["config", "check", &bad, "--json"], 1),
+        (&["dev-cert", "--dir", &tls], 0),
+        (&["dev-cert", "--dir", &tls, "--json"], 0),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = program(args).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), text(&ended.stderr).as_str()), (Some(status), ""), "{args:?}");
+    }
 }

@@ -3,7 +3,6 @@ use crate::{
     config::{self, Config, show},
     terminal,
 };
-use anyhow::Context;
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -42,23 +41,22 @@ enum Action {
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    terminal::forgive_closed_pipe(match args.action {
+    match args.action {
         Action::Check { file, json } => check(&file, json),
         Action::Show { file, json } => show(file.as_deref(), json),
-    })
+    }
 }
 
 fn check(file: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
     let problems = match config::load(Some(file)) {
         Ok(_) => Vec::new(),
         Err(refused) => refused.0,
     };
     if json {
         let list: Vec<_> = problems.iter().map(|it| serde_json::json!({"place": it.place, "what": it.what})).collect();
-        writeln!(out, "{}", serde_json::Value::from(list))?;
+        terminal::print_forgiving(|out| writeln!(out, "{}", serde_json::Value::from(list)))?;
     } else if problems.is_empty() {
-        writeln!(out, "{}: no mistakes", file.display())?;
+        terminal::print_forgiving(|out| writeln!(out, "{}: no mistakes", file.display()))?;
     } else {
         let mut err = io::stderr().lock();
         for problem in &problems {
@@ -70,12 +68,7 @@ fn check(file: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
 
 fn show(file: Option<&std::path::Path>, json: bool) -> anyhow::Result<ExitCode> {
     let config: Config = config::load(file).map_err(anyhow::Error::from)?;
-    let mut out = io::stdout().lock();
-    if json {
-        serde_json::to_writer_pretty(&mut out, &show::json(&config)).map_err(io::Error::from).context("standard output")?;
-        writeln!(out)?;
-    } else {
-        out.write_all(show::show(&config).as_bytes())?;
-    }
+    let text = if json { format!("{:#}\n", show::json(&config)) } else { show::show(&config) };
+    terminal::print_forgiving(|out| out.write_all(text.as_bytes()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -65,7 +65,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let files = Files::in_folder(&dir);
     make(&files, &names)?;
-    terminal::forgive_closed_pipe(print(&files, &names, args.json))
+    terminal::print_forgiving(|out| print(out, &files, &names, args.json))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 struct Files {
@@ -147,13 +148,11 @@ fn write(path: &Path, text: &str, secret: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print(files: &Files, names: &[String], json: bool) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
+fn print(out: &mut impl Write, files: &Files, names: &[String], json: bool) -> io::Result<()> {
     let Files { authority, certificate, key, .. } = files;
     if json {
         let object = serde_json::json!({"authority": authority, "certificate": certificate, "key": key, "names": names, "days": DAYS});
-        writeln!(out, "{object}")?;
-        return Ok(ExitCode::SUCCESS);
+        return writeln!(out, "{object}");
     }
     let (authority, certificate, key) = (quoted(authority), quoted(certificate), quoted(key));
     writeln!(out, "A certificate for {}, good for {DAYS} days:", names.join(", "))?;
@@ -162,8 +161,7 @@ fn print(files: &Files, names: &[String], json: bool) -> anyhow::Result<ExitCode
     writeln!(out, "  ALTOCAST_SERVER_CERTIFICATE={certificate} ALTOCAST_SERVER_KEY={key} altocast serve")?;
     writeln!(out, "\nAsk:")?;
     writeln!(out, "  curl --cacert {authority} https://localhost:6671/directory")?;
-    writeln!(out, "  altocast get --cacert {authority} --server https://localhost:6671")?;
-    Ok(ExitCode::SUCCESS)
+    writeln!(out, "  altocast get --cacert {authority} --server https://localhost:6671")
 }
 
 /// As a shell takes it.
