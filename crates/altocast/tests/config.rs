@@ -97,3 +97,34 @@ fn a_reader_that_is_gone_is_no_error() {
         assert_eq!((ended.status.code(), text(&ended.stderr).as_str()), (Some(status), ""), "{args:?}");
     }
 }
+
+/// A word that is no level would be taken for a target, and everything else, errors too, be silent.
+#[test]
+fn a_misspelt_log_level_is_refused_and_the_levels_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |level: &str| {
+        let file = dir.path().join("altocast.toml");
+        fs::write(&file, format!("[log]\nlevel = \"{level}\"\n")).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let misspelt = file("inof");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "off"];
+    for (args, variable, status) in [
+        (&["config", "check", &misspelt][..], None, 1),
+        (&["serve", "--config", &misspelt], None, 1),
+        (&[&serve[..], &["--log", "infoo"]].concat(), None, 2),
+        (&serve, Some(("ALTOCAST_LOG", "infoo")), 2),
+        (&serve, Some(("ALTOCAST_LOG_LEVEL", "warn,infoo")), 1),
+    ] {
+        let ended = program(args).envs(variable).output().unwrap();
+        let said = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(status), "{args:?} {variable:?}: {said}");
+        for words in ["is no level; there are off, error, warn, info, debug, trace", "did you mean \"info\"?"] {
+            assert!(said.contains(words), "{args:?} {variable:?}: {said}");
+        }
+    }
+    for level in ["off", "INFO", "info,server=debug", "server", "server::access", "warn,h2"] {
+        let ended = run(&["config", "check", &file(level)]);
+        assert!(ended.status.success(), "{level}: {}", text(&ended.stderr));
+    }
+}

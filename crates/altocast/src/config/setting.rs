@@ -11,6 +11,7 @@ use maps::{damping::HYSTERESIS_MAX, glob::Glob, partition::PartitionBy};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 use toml::Value;
 use topology::sources::{BandwidthFrom, DelayFrom, SourceKind, Unit};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// A value of the configuration.
 pub trait Setting: Sized {
@@ -149,13 +150,40 @@ pub struct LogLevel(pub String);
 impl std::str::FromStr for LogLevel {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<tracing_subscriber::filter::Targets>() {
-            Ok(_) if !text.trim().is_empty() => Ok(Self(text.into())),
-            Ok(_) => Err("it is empty".into()),
-            Err(error) => Err(error.to_string()),
+        if text.trim().is_empty() {
+            return Err("it is empty".into());
         }
+        text.parse::<Targets>().map_err(|error| error.to_string())?;
+        // A lone word that is no level means a target, all of it and nothing else: misspelt, it would silence the log.
+        let is_lone = |word: &&str| !word.is_empty() && !word.contains(['=', ':', '[']);
+        for word in text.split(',').map(str::trim).filter(is_lone) {
+            if word.parse::<LevelFilter>().is_err() && !LOG_TARGETS.contains(&word) {
+                let meant = nearest(word, LOG_LEVELS).map_or_else(String::new, |level| format!("; did you mean {level:?}?"));
+                return Err(format!("{word:?} is no level; there are {}{meant}", LOG_LEVELS.join(", ")));
+            }
+        }
+        Ok(Self(text.into()))
     }
 }
+
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// What may stand alone for all that it says: our crates that say anything, and the libraries that do.
+const LOG_TARGETS: [&str; 14] = [
+    "altocast",
+    "client",
+    "h2",
+    "h3",
+    "history",
+    "hyper",
+    "maps",
+    "quinn",
+    "quinn_proto",
+    "rustls",
+    "server",
+    "store",
+    "tokio",
+    "topology",
+];
 
 text_setting! {
     LogLevel: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\" in quotes, or directives such as \"info,server=debug\"", |it| it.0.clone();
