@@ -17,6 +17,7 @@ use sections::{
     ServerSection, SourceSection, StoreSection, SubscriptionsSection, UpdatesSection,
 };
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -60,6 +61,26 @@ pub struct Config {
     pub sources: Vec<SourceSection>,
     /// `[[rule]]`
     pub rules: Vec<RuleSection>,
+    /// Where all of that was written.
+    pub places: Places,
+}
+
+/// Where each key was written that has a value, for messages: `a.toml:3`, a variable of the environment, an argument. A key of a table that may occur
+/// several times has its number, `rule[0].metric`. What configurations say does not depend on where they say it: all places are equal.
+#[derive(Debug, Clone, Default)]
+pub struct Places(BTreeMap<String, String>);
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Places {
+    /// From now on this is where the key has its value from.
+    pub fn set(&mut self, key: impl Into<String>, place: impl Into<String>) {
+        self.0.insert(key.into(), place.into());
+    }
 }
 
 /// Why a configuration was refused: every mistake in it.
@@ -128,44 +149,73 @@ impl Config {
     /// What each key for itself cannot show.
     fn contradictions(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let mut problem = |place: &str, what: String| problems.push(Problem { place: place.into(), what });
+        // The table it is about, where there are several.
+        let mut problem_in = |table: Option<usize>, key: &str, what: String| {
+            let written = match (table, key.split_once('.')) {
+                (None, _) => key.to_owned(),
+                (Some(at), Some((table, key))) => format!("{table}[{at}].{key}"),
+                (Some(at), None) => format!("{key}[{at}]"),
+            };
+            problems.push(match self.places.0.get(&written) {
+                Some(place) => Problem { place: place.clone(), what: format!("{key}: {what}") },
+                None => Problem { place: key.into(), what },
+            });
+        };
+        let mut problem = |key: &str, what: String| problem_in(None, key, what);
         match (&self.server.certificate, &self.server.key) {
             (Some(_), None) => problem("server.certificate", "it needs server.key, the file with its private key".into()),
             (None, Some(_)) => problem("server.key", "it needs server.certificate, the file with the certificate chain".into()),
             _ => {}
         }
-        if let Some(address) = self.admin.listen.0.filter(|address| !address.ip().is_loopback())
-            && self.admin.token.is_none()
-        {
-            let what = format!("{address} is no loopback address: set admin.token as well, or everybody could publish maps");
-            problem("admin.listen", what);
+        for fault in self.server_options().faults() {
+            match fault {
+                server::Error::NoAddress => problem("server.listen", "it is empty; name an address, such as \"127.0.0.1:6671\"".into()),
+                server::Error::AddressTwice { what: "admin", address } => {
+                    problem("admin.listen", format!("{address} is in server.listen already; give it an address of its own"));
+                }
+                server::Error::AddressTwice { address, .. } => {
+                    problem("server.listen", format!("{address} stands in it twice; remove one"))
+                }
+                server::Error::AdminWithoutToken { address } => {
+                    let what = format!("{address} is no loopback address: set admin.token as well, or everybody could publish maps");
+                    problem("admin.listen", what);
+                }
+                server::Error::Token => {
+                    problem("admin.token", "only letters, digits and -._~+/= may be in it, and at least one".into());
+                }
+                server::Error::PublicUrl { url, why } => problem("server.public-url", format!("{url:?}: {why}")),
+                server::Error::Workers { asked, max } => problem("server.workers", format!("{asked} are too many; {max} are the most")),
+                other => problem("server", other.to_string()),
+            }
         }
-        if let Some(url) =
-            self.server.public_url.as_ref().filter(|url| !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)))
-        {
-            problem("server.public-url", format!("{url:?} must begin with http:// or https://"));
-        }
-        for metric in self.rules.iter().filter_map(|rule| rule.metric.as_ref()).filter(|metric| !self.maps.metrics.contains(metric)) {
+        for (at, metric) in self.rules.iter().enumerate().filter_map(|(at, rule)| Some((at, rule.metric.as_ref()?))) {
+            if self.maps.metrics.contains(metric) {
+                continue;
+            }
             let meant = nearest::nearest(metric.as_str(), self.maps.metrics.iter().map(alto::cost::Metric::as_str));
             let meant = meant.map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
-            problem("rule.metric", format!("{:?} is not one of maps.metrics, so the rule would never act{meant}", metric.as_str()));
+            problem_in(
+                Some(at),
+                "rule.metric",
+                format!("{:?} is not one of maps.metrics, so the rule would never act{meant}", metric.as_str()),
+            );
         }
         let tables_max = maps::Limits::default().expiry_rules_max;
         if self.expiry.len() > tables_max {
-            problem("expiry", format!("there are {} tables, {tables_max} are the most; use patterns", self.expiry.len()));
+            problem_in(None, "expiry", format!("there are {} tables, {tables_max} are the most; use patterns", self.expiry.len()));
         }
         for (at, it) in self.expiry.iter().enumerate() {
             if self.expiry[..at].iter().any(|other| (&other.resource, &other.pid) == (&it.resource, &it.pid)) {
                 let pid = it.pid.as_ref().map_or_else(String::new, |pid| format!(", pid {:?}", pid.as_str()));
                 let what = format!("two tables are for resource {:?}{pid}, and the first counts; remove one", it.resource.as_str());
-                problem("expiry", what);
+                problem_in(Some(at), "expiry", what);
             }
         }
         for (at, source) in self.sources.iter().enumerate() {
             if let Some(name) = &source.name
                 && self.sources[..at].iter().any(|other| other.name.as_ref() == Some(name))
             {
-                problem("source.name", format!("two sources are named {name:?}; give each a name of its own"));
+                problem_in(Some(at), "source.name", format!("two sources are named {name:?}; give each a name of its own"));
             }
         }
         problems
@@ -279,17 +329,38 @@ mod tests {
         for (text, want) in [
             (
                 "[server]\npublic-url = \"alto.example.net\"\n",
-                "server.public-url: \"alto.example.net\" must begin with http:// or https://",
+                "a.toml:2: server.public-url: \"alto.example.net\": it must begin with http:// or https://",
             ),
             (
                 "[[rule]]\nmetric = \"routing-cost\"\nadd = 1\n",
-                "rule.metric: \"routing-cost\" is not one of maps.metrics, so the rule would never act; did you mean \"routingcost\"?",
+                "a.toml:2: rule.metric: \"routing-cost\" is not one of maps.metrics, so the rule would never act; did you mean \"routingcost\"?",
             ),
             (
                 "[[expiry]]\nseconds = 5\n[[expiry]]\nseconds = 6\npid = \"x\"\n[[expiry]]\nseconds = 7\npid = \"x\"\n",
-                "expiry: two tables are for resource \"*\", pid \"x\", and the first counts; remove one",
+                "a.toml:6: expiry: two tables are for resource \"*\", pid \"x\", and the first counts; remove one",
             ),
-            ("[server]\nkey = \"k.pem\"\n", "server.key: it needs server.certificate, the file with the certificate chain"),
+            ("[server]\nkey = \"k.pem\"\n", "a.toml:2: server.key: it needs server.certificate, the file with the certificate chain"),
+            // What the server would refuse.
+            ("\n[server]\nlisten = []\n", "a.toml:3: server.listen: it is empty; name an address, such as \"127.0.0.1:6671\""),
+            (
+                "[server]\nlisten = [\"127.0.0.1:7\", \"[::1]:7\", \"127.0.0.1:7\"]\n",
+                "a.toml:2: server.listen: 127.0.0.1:7 stands in it twice; remove one",
+            ),
+            (
+                "[admin]\nlisten = \"127.0.0.1:6671\"\n",
+                "a.toml:2: admin.listen: 127.0.0.1:6671 is in server.listen already; give it an address of its own",
+            ),
+            (
+                "[admin]\nlisten = \"0.0.0.0:1\"\n",
+                "a.toml:2: admin.listen: 0.0.0.0:1 is no loopback address: set admin.token as well, or everybody could publish maps",
+            ),
+            ("[admin]\ntoken = \"two words\"\n", "a.toml:2: admin.token: only letters, digits and -._~+/= may be in it, and at least one"),
+            (
+                "[server]\npublic-url = \"https://user@x/\"\n",
+                "a.toml:2: server.public-url: \"https://user@x/\": it must name a host, and no user",
+            ),
+            ("[server]\npublic-url = \"http://\"\n", "a.toml:2: server.public-url: \"http://\": it is not a URL"),
+            ("[server]\nworkers = 100000\n", "a.toml:2: server.workers: 100000 are too many; 1024 are the most"),
         ] {
             let (config, _) = parse::parse(text, "a.toml");
             let problems: Vec<String> = config.contradictions().iter().map(ToString::to_string).collect();

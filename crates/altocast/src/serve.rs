@@ -84,8 +84,12 @@ impl Args {
         config.demo.interval_seconds = self.demo_interval.unwrap_or(config.demo.interval_seconds);
         if !self.listen.is_empty() {
             config.server.listen = self.listen.clone();
+            config.places.set("server.listen", "--listen");
         }
-        config.admin.listen = self.admin_listen.unwrap_or(config.admin.listen);
+        if let Some(listen) = self.admin_listen {
+            config.admin.listen = listen;
+            config.places.set("admin.listen", "--admin-listen");
+        }
         if let Some(folder) = &self.data_dir {
             (config.store.folder, config.store.in_memory) = (Some(folder.clone()), false);
         }

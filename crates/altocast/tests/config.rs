@@ -128,3 +128,37 @@ fn a_misspelt_log_level_is_refused_and_the_levels_are_named() {
         assert!(ended.status.success(), "{level}: {}", text(&ended.stderr));
     }
 }
+
+/// What the server would refuse without having looked at anything is a mistake in the configuration, with key and line.
+#[test]
+fn check_refuses_what_serve_refuses_in_the_same_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("altocast.toml").to_str().unwrap().to_owned();
+    for (text_of_it, key) in [
+        ("[admin]\ntoken = \"two words\"\n", "admin.token"),
+        ("[server]\npublic-url = \"https://user@x/\"\n", "server.public-url"),
+        ("[server]\npublic-url = \"http://\"\n", "server.public-url"),
+        ("[server]\nlisten = []\n", "server.listen"),
+        ("[server]\nlisten = [\"127.0.0.1:7\", \"127.0.0.1:7\"]\n", "server.listen"),
+        ("[server]\nworkers = 100000\n", "server.workers"),
+    ] {
+        fs::write(&path, text_of_it).unwrap();
+        let [checked, served] = [&["config", "check", &path][..], &["serve", "--config", &path]].map(run);
+        let (checked, served) = ((checked.status.code(), text(&checked.stderr)), (served.status.code(), text(&served.stderr)));
+        assert!(checked.0 == Some(1) && checked.1.starts_with(&format!("{path}:2: {key}: ")), "{text_of_it}: {checked:?}");
+        assert_eq!(served, (Some(1), format!("altocast: {}", checked.1)), "{text_of_it}");
+    }
+    let twice = run(&["serve", "--listen", "127.0.0.1:7", "--listen", "127.0.0.1:7"]);
+    assert!(text(&twice.stderr).starts_with("altocast: --listen: server.listen: 127.0.0.1:7 "), "{}", text(&twice.stderr));
+}
+
+/// Within the bound, but more than the system lets a process have open.
+#[test]
+fn workers_that_the_system_does_not_bear_are_one_line() {
+    let altocast = env!("CARGO_BIN_EXE_altocast");
+    let script = format!("ulimit -n 256 && exec {altocast} serve --in-memory --listen 127.0.0.1:0 --admin-listen off");
+    let ended = std::process::Command::new("sh").args(["-c", &script]).env("ALTOCAST_SERVER_WORKERS", "1000").output().unwrap();
+    let said = text(&ended.stderr);
+    let last = said.lines().last().unwrap_or_default();
+    assert!(ended.status.code() == Some(1) && last.starts_with("altocast: cannot start a worker thread: "), "{said}");
+}

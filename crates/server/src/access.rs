@@ -6,7 +6,7 @@
 use crate::{Error, Options, admin::Token};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{HeaderMap, Uri, header, uri::Authority};
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::SystemTime};
 
 /// What may change while connections go on.
 #[derive(Debug, Default)]
@@ -71,6 +71,31 @@ impl Settings {
 
     pub(crate) fn token(&self) -> Option<Arc<Token>> {
         self.token.load_full()
+    }
+}
+
+impl Options {
+    /// All that [`crate::Server::bind`] refuses before it asks the system for anything.
+    pub fn faults(&self) -> Vec<Error> {
+        let mut faults = Vec::new();
+        if self.public.is_empty() {
+            faults.push(Error::NoAddress);
+        }
+        let public = self.public.iter().map(|address| ("public", *address));
+        let mut known = BTreeSet::new();
+        for (what, address) in public.chain(self.admin.map(|address| ("admin", address))) {
+            // Of port 0 the system gives each another one.
+            if address.port() != 0 && !known.insert(address) {
+                faults.push(Error::AddressTwice { what, address });
+            }
+        }
+        faults.extend(self.public_url.as_deref().and_then(|url| public_url(url).err()));
+        // With a token that is none the admin listener would not be open.
+        faults.extend(parse(&Self { public_url: None, ..self.clone() }).err());
+        if let Some(asked) = self.workers.filter(|asked| *asked > self.limits.workers_max) {
+            faults.push(Error::Workers { asked, max: self.limits.workers_max });
+        }
+        faults
     }
 }
 

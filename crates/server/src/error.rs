@@ -26,6 +26,22 @@ pub enum Error {
     /// There is nowhere to serve.
     #[error("no public address to listen on")]
     NoAddress,
+    /// One port cannot have two listeners.
+    #[error("{what} listener: {address} is named a second time")]
+    AddressTwice {
+        /// `public` or `admin`.
+        what: &'static str,
+        /// The one named twice.
+        address: SocketAddr,
+    },
+    /// More threads than are of any use.
+    #[error("{asked} workers are more than {max} (workers_max)")]
+    Workers {
+        /// How many were asked for.
+        asked: usize,
+        /// The bound.
+        max: usize,
+    },
     /// The admin listener would be open to everybody.
     #[error("admin listener: {address} can be reached from other machines, so it needs a token; set one or listen on 127.0.0.1")]
     AdminWithoutToken {

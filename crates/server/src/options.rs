@@ -81,6 +81,8 @@ pub struct Limits {
     /// Connections of the public listener at a time. 16,384: below the 20,000 file descriptors a process commonly has; with more than a process
     /// may have, each worker takes a table of descriptors of its own. At the bound no more are accepted; they wait in the kernel's queue.
     pub connections_max: usize,
+    /// Threads of the public listener. 1,024: more than machines have cores; each takes a few open files whether it has something to do or not.
+    pub workers_max: usize,
     /// Connections of the admin listener. 256: its users are few, and they must get in when the public listener is full.
     pub admin_connections_max: usize,
     /// Requests at a time on one HTTP/2 connection. 128: more than a browser uses, and RFC 9113 section 6.5.2 wants 100 at least.
@@ -185,6 +187,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 16_384,
+            workers_max: 1_024,
             admin_connections_max: 256,
             streams_max: 128,
             header_bytes_max: 16 << 10,

@@ -55,8 +55,8 @@ impl Server {
     /// Takes the addresses, so that they are known and nothing else can have them; accepts nothing yet.
     pub fn bind(options: Options, publisher: Arc<Publisher>, sources: Arc<dyn SourceReport>) -> Result<Self, Error> {
         let limits = &options.limits;
-        if options.public.is_empty() {
-            return Err(Error::NoAddress);
+        if let Some(fault) = options.faults().into_iter().next() {
+            return Err(fault);
         }
         let settings = Arc::new(Settings::default());
         settings.set(&options)?;
@@ -77,7 +77,8 @@ impl Server {
             _ => Vec::new(),
         };
 
-        let workers = options.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
+        let cores = || thread::available_parallelism().map_or(1, usize::from).min(limits.workers_max);
+        let workers = options.workers.unwrap_or_else(cores).max(1);
         let metrics = Arc::new(Metrics::new(workers));
         publisher.on_commit({
             let metrics = metrics.clone();
@@ -175,7 +176,7 @@ impl Server {
             spawn_quic(self.quic, certificates, &self.public_listening, &watched, &done)?;
         }
         // All of them before any thread has a table of its own: whoever wakes a task in another thread writes to that thread's runtime.
-        let runtimes = (0..=self.workers).map(|_| runtime(&self.options.limits)).collect::<Result<Vec<_>, _>>()?;
+        let runtimes = (0..=self.workers).map(|_| OneThread::new(&self.options.limits)).collect::<Result<Vec<_>, _>>()?;
         for (worker, runtime) in runtimes.into_iter().enumerate() {
             if worker < self.workers {
                 let accepting = Accepting {
@@ -222,12 +223,12 @@ struct Notifying {
 
 impl Notifying {
     fn spawn(transports: Arc<Transports>, limits: &Limits) -> Result<Self, Error> {
-        let runtime = runtime(limits)?;
+        let runtime = OneThread::new(limits)?;
         let ((stop, stopping), (end, ended)) = (watch::channel(false), oneshot::channel());
         let work = move || {
             runtime.block_on(webhook::run(transports, stopping));
             // What is under way is told again after the next start.
-            runtime.shutdown_background();
+            drop(runtime);
             let _ = end.send(());
         };
         thread::Builder::new().name("notifications".into()).spawn(work).map_err(Error::Thread)?;
@@ -253,12 +254,29 @@ struct Accepting<H> {
     own_table: bool,
 }
 
-/// Of one thread.
-fn runtime(limits: &Limits) -> Result<Runtime, Error> {
-    let mut builder = runtime::Builder::new_current_thread();
-    // Queries and codings; more of them would only take the cores from each other.
-    builder.enable_all().max_blocking_threads(limits.queries_at_once.max(1) + 2);
-    builder.build().map_err(Error::Thread)
+/// The runtime of one thread. To drop it waits for nothing: not for computations that nobody waits for any more, and not
+/// where its thread could not be started, for whoever starts threads is a task that must not wait.
+struct OneThread(Option<Runtime>);
+
+impl OneThread {
+    fn new(limits: &Limits) -> Result<Self, Error> {
+        let mut builder = runtime::Builder::new_current_thread();
+        // Queries and codings; more of them would only take the cores from each other.
+        builder.enable_all().max_blocking_threads(limits.queries_at_once.max(1) + 2);
+        builder.build().map(|runtime| Self(Some(runtime))).map_err(Error::Thread)
+    }
+
+    fn block_on(&self, work: impl Future<Output = ()>) {
+        self.0.as_ref().expect("it is taken when it is dropped").block_on(work);
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Starts a thread that accepts until it is told to stop and ends when its connections have, or their time is up. When this returns the thread
@@ -266,7 +284,7 @@ fn runtime(limits: &Limits) -> Result<Runtime, Error> {
 fn spawn<H: Handler>(
     name: String,
     worker: usize,
-    runtime: Runtime,
+    runtime: OneThread,
     accepting: Accepting<H>,
     certificates: Option<(Arc<Certificates>, std::time::Duration)>,
     stage: &watch::Receiver<Stage>,
@@ -323,8 +341,7 @@ fn spawn<H: Handler>(
             Err(error) => return drop(ready.send(Err(error))),
         };
         runtime.block_on(serve(listeners));
-        // Computations that nobody waits for any more are not waited for either.
-        runtime.shutdown_background();
+        drop(runtime);
         drop(done);
     };
     thread::Builder::new().name(name).spawn(work).map_err(Error::Thread)?;
@@ -339,7 +356,7 @@ fn spawn_quic(
     stage: &watch::Receiver<Stage>,
     done: &mpsc::Sender<()>,
 ) -> Result<(), Error> {
-    let runtime = runtime(&listening.limits)?;
+    let runtime = OneThread::new(&listening.limits)?;
     let (mut stage, done, listening, certificates) = (stage.clone(), done.clone(), listening.clone(), certificates.clone());
     let drain_time_max = listening.limits.drain_time_max;
     let serve = async move {
@@ -358,7 +375,7 @@ fn spawn_quic(
     };
     let work = move || {
         runtime.block_on(serve);
-        runtime.shutdown_background();
+        drop(runtime);
         drop(done);
     };
     thread::Builder::new().name("public-h3".into()).spawn(work).map_err(Error::Thread)?;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a configuration is taken whole or not at all; all of its mistakes are reported at once.
 use super::{
-    Config,
+    Config, Places,
     nearest::nearest,
     section::{Key, Section},
     sections::{ExpirySection, RuleSection, SourceSection},
@@ -34,12 +34,15 @@ struct Reader<'a> {
     file: &'a str,
     text: &'a str,
     problems: Vec<Problem>,
+    places: Places,
+    /// Number of the table that is read, where it may occur several times.
+    table: Option<usize>,
 }
 
 /// Reads a configuration file on top of the defaults.
 pub fn parse(text: &str, file: &str) -> (Config, Vec<Problem>) {
     let mut config = Config::default();
-    let mut reader = Reader { file, text, problems: Vec::new() };
+    let mut reader = Reader { file, text, problems: Vec::new(), places: Places::default(), table: None };
     match DeTable::parse(text) {
         Ok(root) => reader.root(&mut config, root.get_ref()),
         Err(error) => {
@@ -47,6 +50,7 @@ pub fn parse(text: &str, file: &str) -> (Config, Vec<Problem>) {
             reader.problem(at, error.message().replace('\n', ", "));
         }
     }
+    config.places = reader.places;
     (config, reader.problems)
 }
 
@@ -57,7 +61,7 @@ pub fn override_from(config: &mut Config, environment: impl IntoIterator<Item = 
         let Some(name) = variable.strip_prefix("ALTOCAST_") else { continue };
         macro_rules! sections {
             ($($section:ident),*) => {$(
-                override_section(&mut config.$section, &variable, name, &text, &mut problems);
+                override_section(&mut config.$section, &mut config.places, &variable, name, &text, &mut problems);
             )*};
         }
         super::with_sections!(sections);
@@ -65,12 +69,12 @@ pub fn override_from(config: &mut Config, environment: impl IntoIterator<Item = 
     problems
 }
 
-fn override_section<S: Section>(section: &mut S, variable: &str, name: &str, text: &str, problems: &mut Vec<Problem>) {
+fn override_section<S: Section>(section: &mut S, places: &mut Places, variable: &str, name: &str, text: &str, problems: &mut Vec<Problem>) {
     let prefix = format!("{}_", S::TITLE.to_uppercase());
     let Some(asked) = name.strip_prefix(&prefix) else { return };
     let what = match S::KEYS.iter().find(|key| key.field.eq_ignore_ascii_case(asked)) {
         Some(key) => match section.set_text(key.field, text) {
-            Ok(()) => return,
+            Ok(()) => return places.set(format!("{}.{}", S::TITLE, key.name()), format!("environment variable {variable}")),
             Err(why) => expected(key, &format!("{text:?}"), &why),
         },
         None => match nearest(asked, S::KEYS.iter().map(|key| key.field)) {
@@ -83,8 +87,11 @@ fn override_section<S: Section>(section: &mut S, variable: &str, name: &str, tex
 
 impl Reader<'_> {
     fn problem(&mut self, at: usize, what: String) {
-        let line = self.line(at);
-        self.problems.push(Problem { place: format!("{}:{line}", self.file), what });
+        self.problems.push(Problem { place: self.place(at), what });
+    }
+
+    fn place(&self, at: usize) -> String {
+        format!("{}:{}", self.file, self.line(at))
     }
 
     fn line(&self, at: usize) -> usize {
@@ -141,7 +148,10 @@ impl Reader<'_> {
         for element in tables.iter() {
             let before = self.problems.len();
             let mut section = S::default();
+            self.places.set(format!("{}[{}]", S::TITLE, sections.len()), self.place(element.span().start));
+            self.table = Some(sections.len());
             self.one(&mut section, element);
+            self.table = None;
             if self.problems.len() == before {
                 section.settle(sections.len() + 1);
                 if let Err(what) = section.complete() {
@@ -164,6 +174,8 @@ impl Reader<'_> {
                 self.problem(name.span().start, what);
                 continue;
             };
+            let table = self.table.map_or_else(String::new, |at| format!("[{at}]"));
+            self.places.set(format!("{}{table}.{}", S::TITLE, key.name()), self.place(value.span().start));
             if let Err(why) = value_of(value).and_then(|value| section.set(key.field, value)) {
                 let found = &self.text[value.span()];
                 let found = if found.len() > 60 || found.contains('\n') { kind(value.get_ref()).to_owned() } else { found.to_owned() };
