@@ -28,7 +28,7 @@ macro_rules! with_sections {
         $then!(server, admin, log, demo, maps, damping, guard, history, store, updates, subscriptions)
     };
 }
-use with_sections;
+pub(crate) use with_sections;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Default)]

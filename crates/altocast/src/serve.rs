@@ -140,7 +140,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             bail!("nothing to serve: {}", accepted.broken.join("; "));
         }
         greet(&args, &config, &addresses, &accepted, folder.as_deref())?;
-        reload::start(reload::Reloader { args, config, options, events, publisher, report, handle, log: control, requests })?;
+        reload::start(reload::Reloader { args, started_with: config, options, events, publisher, report, handle, log: control, requests })?;
         Ok(())
     };
     let mut ready = Some(ready);

@@ -91,9 +91,17 @@ fn what_only_a_restart_can_change_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let config = configure(dir.path(), "5", "");
     let server = Server::start(&["--config", &config]);
-    write_config(dir.path(), "[history]\nversions-max = 3\n");
-    server.signal("HUP");
-    server.wait_log(&["history.versions-max changed", "restart"]);
+    let reload = |more: &str, times: usize| {
+        write_config(dir.path(), more);
+        server.signal("HUP");
+        wait_for("the reload", || (server.log().matches("configuration reloaded").count() >= times).then_some(()));
+        server.log().lines().filter_map(|line| Some(line.split_once("configuration: ")?.1.to_owned())).collect::<Vec<_>>()
+    };
+    let said = reload("[history]\nbytes-max = 3000000\n[updates]\nkeep-alive-seconds = 7\n[guard]\ncomputed-moved-share-max = 0.9\n", 1);
+    let changed = |key: &str| format!("{key} changed: restart to have it take effect");
+    assert_eq!(said, [changed("history.bytes-max"), changed("updates.keep-alive-seconds")]);
+    // As it runs: nothing to restart for.
+    assert_eq!(reload("", 2), said);
 }
 
 #[test]

@@ -57,6 +57,21 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Whether only a restart makes these of `running`: [`crate::Handle::reconfigure`] takes all else.
+    pub fn differs_for_good(&self, running: &Self) -> bool {
+        self.public != running.public
+            || self.admin != running.admin
+            || self.tls.is_some() != running.tls.is_some()
+            || self.http3 != running.http3
+            || self.websocket_origins != running.websocket_origins
+            || self.contact_ca != running.contact_ca
+            || self.workers != running.workers
+            || self.limits != running.limits
+            || self.queries != running.queries
+    }
+}
+
 /// A certificate and where its files are; they are read again when they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {

@@ -383,10 +383,9 @@ fn spawn_quic(
 }
 
 impl Handle {
-    /// Takes what may change without a restart (token, public URL, promised lifetimes, certificate files, contact prefixes) and names what may not but
-    /// did.
-    /// An error leaves everything as it was.
-    pub fn reconfigure(&self, options: &Options) -> Result<Vec<&'static str>, Error> {
+    /// Takes what may change without a restart (token, public URL, promised lifetimes, certificate files, contact prefixes); for all else see
+    /// [`Options::differs_for_good`]. An error leaves everything as it was.
+    pub fn reconfigure(&self, options: &Options) -> Result<(), Error> {
         let old = &self.started_with;
         // Bound where it was bound, whatever the new options say: the rule about tokens is for where it is.
         self.settings.check(&Options { admin: old.admin, ..options.clone() })?;
@@ -395,18 +394,7 @@ impl Handle {
         }
         self.settings.set(&Options { admin: old.admin, ..options.clone() })?;
         self.transports.webhooks.set_policy(webhook::Policy::of(options, &old.public));
-        let unchanged = [
-            ("public", old.public == options.public),
-            ("admin", old.admin == options.admin),
-            ("tls", old.tls.is_some() == options.tls.is_some()),
-            ("http3", old.http3 == options.http3),
-            ("websocket_origins", old.websocket_origins == options.websocket_origins),
-            ("contact_ca", old.contact_ca == options.contact_ca),
-            ("workers", old.workers == options.workers),
-            ("limits", old.limits == options.limits),
-            ("queries", old.queries == options.queries),
-        ];
-        Ok(unchanged.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect())
+        Ok(())
     }
 
     /// Reads the certificate files now. An error leaves the old certificate in place.

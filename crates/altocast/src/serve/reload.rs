@@ -2,7 +2,10 @@
 //!
 //! Invariant: a configuration is taken whole or refused whole, with the reason in the log and in status; connections stay either way.
 use super::{Args, configure, folder::print_of, pipeline::Event, report::Report};
-use crate::{config::Config, log};
+use crate::{
+    config::{Config, section::Section, with_sections},
+    log,
+};
 use anyhow::Context;
 use history::Publisher;
 use server::{Handle, Options};
@@ -20,8 +23,8 @@ const POLL: Duration = Duration::from_secs(1);
 pub struct Reloader {
     /// The command line goes before the file each time.
     pub args: Args,
-    /// In use now.
-    pub config: Config,
+    /// What only a restart changes is still as this says.
+    pub started_with: Config,
     /// In use now.
     pub options: Options,
     /// To the maps thread.
@@ -87,24 +90,129 @@ impl Reloader {
         let config = self.args.config()?;
         let options = config.server_options();
         // The listeners first: they can be set back if the maps refuse.
-        let fixed = self.handle.reconfigure(&options).map_err(anyhow::Error::from)?;
+        self.handle.reconfigure(&options).map_err(anyhow::Error::from)?;
         if let Err(why) = configure(&self.events, config.clone()) {
             self.handle.reconfigure(&self.options).context("setting back the listeners")?;
             return Err(why);
         }
         self.publisher.set_guard(config.change_guard());
         self.log.set_level(&config.log.level);
-        let mut warnings: Vec<String> = fixed.iter().map(|what| format!("{what} changed: restart to have it take effect")).collect();
-        if config.history != self.config.history {
-            warnings.push("history.versions-max changed: restart to have it take effect".into());
+        self.options = options;
+        Ok(changed_for_good(&self.started_with, &config)
+            .iter()
+            .map(|key| format!("{key} changed: restart to have it take effect"))
+            .collect())
+    }
+}
+
+/// The keys whose values are others than those that run, and that a reload does not take.
+fn changed_for_good(running: &Config, config: &Config) -> Vec<String> {
+    fn add<S: Section>(running: &S, section: &S, keys: &mut Vec<String>) {
+        for key in S::KEYS {
+            let (before, now) = (running.get(key.field), section.get(key.field));
+            let same = match taken(S::TITLE, key.field) {
+                Taken::Yes => true,
+                Taken::IfThere => before.is_some() == now.is_some(),
+                Taken::No => before == now,
+            };
+            if !same {
+                keys.push(format!("{}.{}", S::TITLE, key.name()));
+            }
         }
-        if config.store != self.config.store {
-            warnings.push("store changed: restart to have it take effect".into());
+    }
+    let mut keys = Vec::new();
+    macro_rules! sections {
+        ($($section:ident),*) => {$(add(&running.$section, &config.$section, &mut keys);)*};
+    }
+    with_sections!(sections);
+    keys
+}
+
+/// Whether a reload takes the new value of a key.
+enum Taken {
+    Yes,
+    /// Another value of it, but neither that there is one nor that there is none.
+    IfThere,
+    No,
+}
+
+fn taken(section: &str, field: &str) -> Taken {
+    match (section, field) {
+        ("demo" | "maps" | "damping" | "guard", _)
+        | ("server", "public_url")
+        | ("admin", "token")
+        | ("log", "level")
+        | ("subscriptions", "contact_prefixes") => Taken::Yes,
+        ("server", "certificate" | "key") => Taken::IfThere,
+        _ => Taken::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::section::Key;
+    use toml::Value;
+
+    fn other<S: Section + Clone>(section: &S, key: &Key) -> S {
+        let mut changed = section.clone();
+        let example = || key.example.map(|text| format!("x = {text}").parse::<toml::Table>().unwrap().remove("x").unwrap());
+        let value = match section.get(key.field) {
+            Some(Value::Integer(number)) => Value::Integer(number + 1),
+            Some(Value::Float(number)) => Value::Float(number / 2.0),
+            Some(Value::Boolean(set)) => Value::Boolean(!set),
+            value => match (key.field, example()) {
+                (_, Some(example)) if Some(&example) != value.as_ref() => example,
+                ("listen", _) => Value::String("127.0.0.1:7".into()),
+                ("level", _) => Value::String("debug".into()),
+                ("format", _) => Value::String("json".into()),
+                _ => unreachable!("{} has no example", key.field),
+            },
+        };
+        changed.set(key.field, value).unwrap();
+        changed
+    }
+
+    /// The server knows what it takes, the table above which key that is.
+    #[test]
+    fn keys_that_only_a_restart_changes_are_those_that_the_server_does_not_take() {
+        let running = Config::default();
+        let mut seen = 0;
+        macro_rules! check {
+            ($($section:ident),*) => {$(
+                let keys: &[Key] = key_list(&running.$section);
+                for key in keys {
+                    let config = Config { $section: other(&running.$section, key), ..running.clone() };
+                    let name = format!("{}.{}", stringify!($section), key.name());
+                    // One of them alone is a contradiction.
+                    if ["server.certificate", "server.key"].contains(&name.as_str()) {
+                        continue;
+                    }
+                    let want = config.server_options().differs_for_good(&running.server_options());
+                    assert_eq!(changed_for_good(&running, &config), if want { vec![name.clone()] } else { Vec::new() }, "{name}");
+                    assert!(changed_for_good(&config, &config).is_empty(), "{name}");
+                    seen += 1;
+                }
+            )*};
         }
-        if config.log.format != self.config.log.format {
-            warnings.push("log.format changed: restart to have it take effect".into());
-        }
-        (self.config, self.options) = (config, options);
-        Ok(warnings)
+        check!(server, admin, updates, subscriptions);
+        assert!(seen > 30, "{seen}");
+
+        let with = |certificate: &str| {
+            let mut config = Config::default();
+            (config.server.certificate, config.server.key) = (Some(certificate.into()), Some("key.pem".into()));
+            config
+        };
+        assert_eq!(changed_for_good(&running, &with("a.pem")), ["server.certificate", "server.key"]);
+        assert!(changed_for_good(&with("b.pem"), &with("a.pem")).is_empty());
+        let mut config = Config::default();
+        (config.history.bytes_max, config.store.in_memory, config.log.format) = (1, true, crate::config::setting::LogFormat::Json);
+        config.history.age_max_seconds.0 /= 2;
+        (config.log.level.0, config.guard.computed_moved_share_max.0) = ("debug".into(), 0.1);
+        assert_eq!(changed_for_good(&running, &config), ["log.format", "history.age-max-seconds", "history.bytes-max", "store.in-memory"]);
+    }
+
+    fn key_list<S: Section>(_: &S) -> &'static [Key] {
+        S::KEYS
     }
 }

@@ -235,7 +235,7 @@ fn promises_change_and_names_stay() {
     let own = String::from_utf8(NETWORK_MAP.to_vec()).unwrap().replace("my-default-network-map", "my-default-network-map-expiring");
     served.publisher.apply(vec![put("my-default-network-map-expiring", own.as_bytes())], changed(), true).unwrap();
     let reconfigured = |rules| Options { expiry: rules, ..options() };
-    assert_eq!(served.handle.reconfigure(&reconfigured(vec![rule("*", None, LIFETIME)])).unwrap(), Vec::<&str>::new());
+    served.handle.reconfigure(&reconfigured(vec![rule("*", None, LIFETIME)])).unwrap();
     let directory = served.get("/directory").json();
     let expiring = |id: &str| directory["resources"][id]["capabilities"]["expires"] == json!(true);
     for (id, want) in [

@@ -130,7 +130,7 @@ fn another_list_of_contacts() {
     let wish = subscriber.wish(&["NetworkMap"]);
     served.refused(&wish, 400, "E_INVALID_FIELD_VALUE");
     let listed = Options { contact_prefixes: vec!["127.0.0.1/32".parse().unwrap()], ..begin.clone() };
-    assert_eq!(served.handle.reconfigure(&listed).unwrap(), Vec::<&str>::new());
+    served.handle.reconfigure(&listed).unwrap();
     served.subscribe(&wish);
     subscriber.take();
     served.handle.reconfigure(&begin).unwrap();
