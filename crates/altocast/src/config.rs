@@ -188,6 +188,9 @@ impl Config {
                 other => problem("server", other.to_string()),
             }
         }
+        if maps::guidance::is_reserved(&self.maps.network_map_id) {
+            problem("maps.network-map-id", format!("{:?} is the name of a service", self.maps.network_map_id.as_str()));
+        }
         for (at, metric) in self.rules.iter().enumerate().filter_map(|(at, rule)| Some((at, rule.metric.as_ref()?))) {
             if self.maps.metrics.contains(metric) {
                 continue;
@@ -360,6 +363,10 @@ mod tests {
                 "a.toml:2: server.public-url: \"https://user@x/\": it must name a host, and no user",
             ),
             ("[server]\npublic-url = \"http://\"\n", "a.toml:2: server.public-url: \"http://\": it is not a URL"),
+            (
+                "[maps]\nnetwork-map-id = \"endpoint-cost\"\n",
+                "a.toml:2: maps.network-map-id: \"endpoint-cost\" is the name of a service",
+            ),
             ("[server]\nworkers = 100000\n", "a.toml:2: server.workers: 100000 are too many; 1024 are the most"),
         ] {
             let (config, _) = parse::parse(text, "a.toml");

@@ -57,9 +57,12 @@ impl Guidance {
         Ok(Self { networks, resources, services, computed: inputs.computed.clone(), written })
     }
 
-    /// Whether a document, just published, fits what it is published into: a cost map whose PIDs the network map does not
-    /// have is refused, where one that was there before only loses them.
+    /// Whether a document, just published, fits what it is published into: one with the name of a service is refused, whether there
+    /// is that service yet or not; a cost map whose PIDs the network map does not have is refused, where one that was there before only loses them.
     pub fn check(&self, id: &ResourceId, document: &Published) -> Result<(), Refusal> {
+        if is_reserved(id) {
+            return Err(name_of_a_service(id));
+        }
         let Published::Cost { table, .. } = document else { return Ok(()) };
         let Some(Service::Get(Resource::Cost(view))) = self.services.get(id) else { return Ok(()) };
         let Some(network) = self.network(&view.network_map.resource_id) else { return Ok(()) };
@@ -383,15 +386,30 @@ fn cost_map_id(metric: &Metric, suffix: &str) -> Option<ResourceId> {
     format!("cost-map-{}{suffix}", metric.as_str()).parse().ok()
 }
 
+const FILTERED_NETWORK_MAP: &str = "filtered-network-map";
+const FILTERED_COST_MAP: &str = "filtered-cost-map";
+const ENDPOINT_COST: &str = "endpoint-cost";
+const ENDPOINT_PROPERTIES: &str = "endpoint-properties";
+
+/// Whether a service has this name, or gets it with the maps that are yet to come. A resource that took it would be in the way of the first
+/// cost map that needs the service, and "IDs SHOULD NOT be reused for different resources over time" (RFC 7285 section 9.1.1).
+pub fn is_reserved(id: &ResourceId) -> bool {
+    let of_a_map = |service: &str| id.as_str().strip_prefix(service).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    id.as_str() == ENDPOINT_PROPERTIES || [FILTERED_NETWORK_MAP, FILTERED_COST_MAP, ENDPOINT_COST].into_iter().any(of_a_map)
+}
+
+fn name_of_a_service(id: &ResourceId) -> Refusal {
+    refusal(id, Code::InvalidFieldValue, "resource-id", id.as_str(), &format!("{id} is the name of a service"))
+}
+
 /// Names of the services: bare for the default network map, with its id for the others.
 fn services(networks: &[Arc<Network>], resources: &[Resource]) -> Result<BTreeMap<ResourceId, Service>, Refusal> {
     let mut services: BTreeMap<ResourceId, Service> =
         resources.iter().map(|resource| (resource.id().clone(), Service::Get(resource.clone()))).collect();
     let mut add = |name: String, service: Service| -> Result<(), Refusal> {
         let id: ResourceId = name.parse().expect("service names are cut to valid ids");
-        if let Some(Service::Get(resource)) = services.get(&id) {
-            let why = format!("{id} is the name of a service");
-            return Err(refusal(resource.id(), Code::InvalidFieldValue, "resource-id", id.as_str(), &why));
+        if let Some(Service::Get(_)) = services.get(&id) {
+            return Err(name_of_a_service(&id));
         }
         services.insert(id, service);
         Ok(())
@@ -399,13 +417,13 @@ fn services(networks: &[Arc<Network>], resources: &[Resource]) -> Result<BTreeMa
     for (at, network) in networks.iter().enumerate() {
         let map = &network.view.id;
         let name = |service: &str| if at == 0 { service.to_owned() } else { suffixed(service, map) };
-        add(name("filtered-network-map"), Service::FilteredNetworkMap(map.clone()))?;
+        add(name(FILTERED_NETWORK_MAP), Service::FilteredNetworkMap(map.clone()))?;
         if at == 0 {
-            add(name("endpoint-properties"), Service::EndpointProperties)?;
+            add(ENDPOINT_PROPERTIES.into(), Service::EndpointProperties)?;
         }
         if !network.costs.is_empty() {
-            add(name("filtered-cost-map"), Service::FilteredCostMap(map.clone()))?;
-            add(name("endpoint-cost"), Service::EndpointCost(map.clone()))?;
+            add(name(FILTERED_COST_MAP), Service::FilteredCostMap(map.clone()))?;
+            add(name(ENDPOINT_COST), Service::EndpointCost(map.clone()))?;
         }
     }
     Ok(services)

@@ -26,7 +26,7 @@ mod property_tests;
 mod tests;
 
 pub use answer::expiring_part;
-pub use compose::Inputs;
+pub use compose::{Inputs, is_reserved};
 pub use diff::diff;
 pub use explain::Explanation;
 pub use limits::Limits;

@@ -611,6 +611,25 @@ fn documents_that_do_not_fit_are_refused() {
     assert_eq!(refusal.resource, id("c"));
     assert!(refusal.why.contains("already has a cost map of numerical routingcost: d"), "{}", refusal.why);
 
+    // The names of services, also of those that are not there yet for want of costs; what is there from before is composed.
+    let nothing = Guidance::compose(&Inputs::default(), None).unwrap();
+    for name in
+        ["filtered-network-map", "endpoint-properties", "filtered-cost-map", "endpoint-cost", "endpoint-cost-n", "filtered-cost-map-n"]
+    {
+        let document = Published::take(&id(name), network(&[("x", &["10.0.0.0/8"])])).unwrap();
+        let refusal = nothing.check(&id(name), &document).unwrap_err();
+        assert_eq!(
+            (refusal.resource.as_str(), refusal.body.field.as_deref(), refusal.body.value.as_deref()),
+            (name, Some("resource-id"), Some(name))
+        );
+        assert_eq!(refusal.why, format!("{name} is the name of a service"));
+    }
+    let before =
+        Guidance::compose(&inputs([("a", example_network()), ("endpoint-cost", network(&[("x", &["10.0.0.0/8"])]))]), None).unwrap();
+    assert!(before.service(&id("endpoint-cost")).is_some());
+    let costless = Published::take(&id("endpoint-costs"), example_network()).unwrap();
+    nothing.check(&id("endpoint-costs"), &costless).unwrap();
+
     // A PID that the map does not have: composed without it, refused when just published.
     let stranger = costs(Some("m"), routing(), &["PID1", "PID8"], &["PID1"], &[1.0, 2.0]);
     let inputs = inputs([("m", example_network()), ("c", stranger)]);
