@@ -248,6 +248,8 @@ fn a_token_is_asked_for_and_sent() {
     let (code, _, error) = server.run(&["publish", "--delete", "cost-map-hopcount"]);
     assert!(code == 1 && error.contains("--token"), "{error}");
     assert!(!error.contains("s3cret"));
+    let (code, _, error) = server.run(&["publish", "--delete", "cost-map-hopcount", "--token", "a\nb"]);
+    assert_eq!((code, error.as_str()), (1, "altocast: the token has characters that a header cannot carry, such as a line break\n"));
     assert_eq!(server.run(&["publish", "--delete", "cost-map-hopcount", "--token", "s3cret"]).0, 0);
 }
 

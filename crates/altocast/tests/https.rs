@@ -161,6 +161,19 @@ fn a_restart_leaves_no_gap_over_http3() {
 }
 
 #[test]
+fn the_wrong_scheme_is_told() {
+    let place = Place::new();
+    let _server = place.serve();
+    for (url, says) in [
+        (format!("http://{}", place.public), "does its URL begin with https://?"),
+        (format!("https://{}", place.admin), "does its URL begin with http://?"),
+    ] {
+        let output = run(&place.asked(&url, &["get"]));
+        assert!(output.status.code() == Some(1) && text(&output.stderr).contains(says), "{url}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn wrong_usage_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("tls");

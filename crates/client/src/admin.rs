@@ -97,14 +97,13 @@ impl Admin {
         let uri = self.base.resolve(path)?;
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, */*;q=0.1"));
-        let unusable = |text: &str, why| Error::Url { text: text.to_owned(), why };
         if let Some(content_type) = content_type {
-            let value = HeaderValue::from_str(content_type).map_err(|_| unusable(content_type, "it is no media type"))?;
+            let unusable = |_| Error::Url { text: content_type.to_owned(), why: "it is no media type" };
+            let value = HeaderValue::from_str(content_type).map_err(unusable)?;
             headers.insert(header::CONTENT_TYPE, value);
         }
         if let Some(token) = &self.options.token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .map_err(|_| unusable("(the token)", "it has characters that a header cannot carry"))?;
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Error::Token)?;
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }

@@ -14,6 +14,9 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The caller's token cannot be sent (RFC 6750 section 2.1).
+    #[error("the token has characters that a header cannot carry, such as a line break")]
+    Token,
     /// The certificates to trust cannot be read.
     #[error("certificates of {}: {why}", path.display())]
     Certificates {

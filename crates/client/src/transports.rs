@@ -178,7 +178,7 @@ pub(crate) fn failed(error: Error) -> Ended {
         Error::Tls { ref source, .. } if source.kind() == std::io::ErrorKind::InvalidData => Ended::Fatal(error),
         Error::Tls { .. } => Ended::Unreachable(error.to_string()),
         Error::Broken { .. } => Ended::Unreachable(error.to_string()),
-        Error::Url { .. } | Error::Certificates { .. } => Ended::Fatal(error),
+        Error::Url { .. } | Error::Token | Error::Certificates { .. } => Ended::Fatal(error),
         Error::Status { .. } | Error::Refused { .. } | Error::BadAnswer { .. } | Error::NotOffered { .. } | Error::Limit { .. } => {
             Ended::Unsupported(error.to_string())
         }

@@ -154,9 +154,17 @@ fn advised(error: client::Error, advice: &str) -> anyhow::Error {
         client::Error::Tls { source, .. } if source.to_string().contains("InvalidContentType") => {
             anyhow::anyhow!("{error}\nit speaks no TLS there: does its URL begin with http://?")
         }
+        // What a TLS listener answers to a request in the clear is an alert.
+        client::Error::Broken { uri, .. } if is_plain(uri) && error.to_string().contains("invalid HTTP version") => {
+            anyhow::anyhow!("{error}\nit speaks no HTTP there, perhaps TLS: does its URL begin with https://?")
+        }
         // Its words have those of its source in them: the chain would say them again.
         _ => anyhow::anyhow!("{error}"),
     }
+}
+
+fn is_plain(uri: &str) -> bool {
+    !uri.starts_with("https://")
 }
 
 /// Wrong usage that clap cannot see: one line and exit status 2.
