@@ -49,6 +49,19 @@ fn a_folder_is_served_watched_and_survives_a_broken_file() {
 }
 
 #[test]
+fn a_file_that_was_never_good_has_no_last_good_version() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "net.json", &network("a"));
+    let server = Server::start(&["--maps", dir.path().to_str().unwrap()]);
+    write(dir.path(), "new.json", "{");
+    server.wait_log(&["new.json cannot be used, and there is no good version of it: "]);
+    write(dir.path(), "cost.json", &costs(5).replace("\"a\":0", "\"nowhere\":0"));
+    server.wait_log(&["cost.json is refused, and there is no good version of it: "]);
+    write(dir.path(), "net.json", "{");
+    server.wait_log(&["net.json cannot be used, its last good version stays: "]);
+}
+
+#[test]
 fn a_file_that_did_not_change_does_not_undo_a_put() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "net.json", &network("a"));

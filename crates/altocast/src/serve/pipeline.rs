@@ -300,7 +300,8 @@ impl Pipeline {
         live.take_scan(scan);
         self.folder_changes();
         for (file, why) in broken.iter().filter(|(file, why)| said.get(*file) != Some(*why)) {
-            warn!("maps folder: {file} cannot be used, its last good version stays: {why}");
+            let stays = what_stays(&self.publisher, file.strip_suffix(".json").unwrap_or(file));
+            warn!("maps folder: {file} cannot be used, {stays}: {why}");
         }
     }
 
@@ -330,7 +331,7 @@ impl Pipeline {
             }
         }
         for (id, why) in live.refused.iter().filter(|(id, why)| said.get(*id) != Some(*why)) {
-            warn!("maps folder: {id}.json is refused, the last good version stays: {why}");
+            warn!("maps folder: {id}.json is refused, {}: {why}", what_stays(&self.publisher, id.as_str()));
         }
     }
 
@@ -560,6 +561,12 @@ impl Pipeline {
         }
         let _ = answer.send(Ok(accepted));
     }
+}
+
+/// What is served of a resource whose file is of no use.
+fn what_stays(publisher: &Publisher, id: &str) -> &'static str {
+    let known = |id: ResourceId| publisher.current().versions.contains_key(&id);
+    if id.parse().is_ok_and(known) { "its last good version stays" } else { "and there is no good version of it" }
 }
 
 /// Drops a set on a thread of its own: its feeds may just be waiting for room among the events, which this thread must go on to take.
