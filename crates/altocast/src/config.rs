@@ -225,14 +225,14 @@ impl Config {
     }
 }
 
-/// The section that has a key of this name, for messages.
-fn key_anywhere(name: &str) -> Option<&'static str> {
-    fn has<S: Section>(_: &S, name: &str) -> Option<&'static str> {
-        S::KEYS.iter().any(|key| key.name() == name).then_some(S::TITLE)
+/// The sections that have a key of this name, as it is written in the file or with `_` for `-`.
+fn sections_with(key: &str) -> Vec<&'static str> {
+    fn has<S: Section>(_: &S, key: &str) -> Option<&'static str> {
+        S::KEYS.iter().any(|known| known.name() == key || known.field == key).then_some(S::TITLE)
     }
     let config = Config::default();
     macro_rules! sections {
-        ($($section:ident),*) => { None$(.or_else(|| has(&config.$section, name)))* };
+        ($($section:ident),*) => { [$(has(&config.$section, key)),*].into_iter().flatten().collect() };
     }
     with_sections!(sections)
 }
@@ -363,10 +363,7 @@ mod tests {
                 "a.toml:2: server.public-url: \"https://user@x/\": it must name a host, and no user",
             ),
             ("[server]\npublic-url = \"http://\"\n", "a.toml:2: server.public-url: \"http://\": it is not a URL"),
-            (
-                "[maps]\nnetwork-map-id = \"endpoint-cost\"\n",
-                "a.toml:2: maps.network-map-id: \"endpoint-cost\" is the name of a service",
-            ),
+            ("[maps]\nnetwork-map-id = \"endpoint-cost\"\n", "a.toml:2: maps.network-map-id: \"endpoint-cost\" is the name of a service"),
             ("[server]\nworkers = 100000\n", "a.toml:2: server.workers: 100000 are too many; 1024 are the most"),
         ] {
             let (config, _) = parse::parse(text, "a.toml");
@@ -407,5 +404,21 @@ mod tests {
         assert_eq!(config.admin.token.as_deref(), Some("12345"));
         let (_, problems) = set(&[("ALTOCAST_SERVER_LISTNE", "x")]);
         assert_eq!(problems, ["environment variable ALTOCAST_SERVER_LISTNE: no such setting; did you mean ALTOCAST_SERVER_LISTEN?"]);
+        let (_, problems) = set(&[("ALTOCAST_SEVER_LISTEN", "x"), ("ALTOCAST_UPDATE_POLLS_MAX", "1")]);
+        assert_eq!(
+            problems,
+            [
+                "environment variable ALTOCAST_SEVER_LISTEN: no such setting; did you mean ALTOCAST_SERVER_LISTEN?",
+                "environment variable ALTOCAST_UPDATE_POLLS_MAX: no such setting; did you mean ALTOCAST_UPDATES_POLLS_MAX?",
+            ]
+        );
+        // Not near, or nothing that the section has: somebody else's.
+        let (_, problems) = set(&[
+            ("ALTOCAST_ADMIN", "x"),
+            ("ALTOCAST_TEST_CACHE_FOLDER", "x"),
+            ("ALTOCAST_LPM_RANGES", "x"),
+            ("ALTOCAST_RESTART_LEVEL", "x"),
+        ]);
+        assert_eq!(problems, [""; 0]);
     }
 }

@@ -65,8 +65,18 @@ pub fn override_from(config: &mut Config, environment: impl IntoIterator<Item = 
             )*};
         }
         super::with_sections!(sections);
+        problems.extend(misspelt_section(&variable, name));
     }
     problems
+}
+
+/// A variable whose key some section has, and whose section has nearly the name of that one. Others may well be somebody else's.
+fn misspelt_section(variable: &str, name: &str) -> Option<Problem> {
+    let (section, key) = name.split_once('_')?;
+    let having = super::sections_with(&key.to_lowercase());
+    let near = nearest(section, having.iter().copied()).filter(|near| !near.eq_ignore_ascii_case(section))?;
+    let what = format!("no such setting; did you mean ALTOCAST_{}_{key}?", near.to_uppercase());
+    Some(Problem { place: format!("environment variable {variable}"), what })
 }
 
 fn override_section<S: Section>(section: &mut S, places: &mut Places, variable: &str, name: &str, text: &str, problems: &mut Vec<Problem>) {
@@ -111,7 +121,7 @@ impl Reader<'_> {
                             let known = [$(stringify!($section),)* "source", "rule", "expiry"];
                             let what = match nearest(other, known) {
                                 Some(near) => format!("unknown section {other:?}; did you mean {near:?}?"),
-                                None => match super::key_anywhere(other) {
+                                None => match super::sections_with(other).first() {
                                     Some(section) => format!("unknown section {other:?}; the key {other:?} belongs under [{section}]"),
                                     None => format!("unknown section {other:?}; there are {}", known.join(", ")),
                                 },
