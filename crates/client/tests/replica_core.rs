@@ -329,7 +329,7 @@ fn a_stopped_resource_does_not_take_others_with_it() {
     bench.update(1, Since::Before, None, None, COSTS, costs("c1", "n1", 1));
     let mut waits = Vec::new();
     for version in 2..20 {
-        bench.event(Event::Stopped(1, "maintenance".into()));
+        bench.event(Event::Stopped(vec![1], "maintenance".into()));
         assert!(matches!(bench.notices.last(), Some(Notice::Stopped { .. })));
         bench.update(0, Since::Before, None, None, MERGE, tag_patch(&format!("n{version}")));
         assert_eq!(bench.delivered.last().unwrap().resource.as_str(), "net");
@@ -341,12 +341,18 @@ fn a_stopped_resource_does_not_take_others_with_it() {
     assert!(waits[0] <= Duration::from_secs(1) && *waits.last().unwrap() >= Duration::from_secs(10), "{waits:?}");
     // It is there again: the next stop is the first.
     bench.update(1, Since::Before, None, None, COSTS, costs("c2", "n19", 2));
-    bench.event(Event::Stopped(1, "maintenance".into()));
+    bench.event(Event::Stopped(vec![1], "maintenance".into()));
     assert!(bench.wait() <= Duration::from_secs(1));
     // All are stopped: there is nothing to keep the session for.
-    bench.event(Event::Stopped(1, "maintenance".into()));
-    bench.event(Event::Stopped(0, "maintenance".into()));
+    bench.event(Event::Stopped(vec![1], "maintenance".into()));
+    bench.event(Event::Stopped(vec![0], "maintenance".into()));
     assert_eq!(bench.core.heard(), None);
+    // All at once is one thing to say.
+    bench.wait();
+    bench.event(Event::Stopped(vec![0, 1], "the server is stopping".into()));
+    let Some(Notice::Lost { why, .. }) = bench.notices.last() else { panic!("{:?}", bench.notices.last()) };
+    assert_eq!(why, "the server stopped net and costs: the server is stopping");
+    assert_eq!(bench.notices.iter().filter(|notice| notice.to_string().contains("is stopping")).count(), 1);
 }
 
 /// RFC 8895 section 6.6: "a client MUST NOT assume that an update message represents an actual change".

@@ -90,8 +90,8 @@ pub enum Event {
     Alive,
     /// This transport does not offer a resource that is followed only because others depend on it.
     Without(Index),
-    /// Of one resource no updates will come in this session, the server says why.
-    Stopped(Index, String),
+    /// Of these no updates will come in this session, the server says why.
+    Stopped(Vec<Index>, String),
     /// It is over.
     Ended(Ended),
 }
@@ -310,7 +310,7 @@ impl Core {
                 }
                 self.settle(now);
             }
-            Event::Stopped(index, why) => self.stopped(now, index, &why),
+            Event::Stopped(indices, why) => self.stopped(now, &indices, &why),
             Event::Ended(ended) => self.ended(now, ended),
         }
     }
@@ -360,17 +360,24 @@ impl Core {
     }
 
     /// Others may go on: RFC 8895 section 5.3 stops no more than it names.
-    fn stopped(&mut self, now: Instant, index: Index, why: &str) {
-        let state = &mut self.states[index];
-        (state.stopped, state.ailing, state.unfit) = (true, true, None);
-        let (resource, why) = (state.followed.resource.clone(), why.to_owned());
+    fn stopped(&mut self, now: Instant, indices: &[Index], why: &str) {
+        for index in indices {
+            let state = &mut self.states[*index];
+            (state.stopped, state.ailing, state.unfit) = (true, true, None);
+        }
+        let named = |index: &Index| self.states[*index].followed.resource.clone();
+        let resources: Vec<_> = indices.iter().map(named).collect();
         if self.states.iter().all(|state| state.stopped || !state.offered) {
+            let names: Vec<_> = resources.iter().map(ResourceId::as_str).collect();
             self.actions.push_back(Action::Close);
-            return self.ended(now, Ended::Closed { why: format!("the server stopped {resource}: {why}"), retry_after: None });
+            let why = format!("the server stopped {}: {why}", names.join(" and "));
+            return self.ended(now, Ended::Closed { why, retry_after: None });
         }
         let retry_in = self.stops.next(Duration::ZERO);
         self.again = Some(self.again.map_or(now + retry_in, |again| again.min(now + retry_in)));
-        self.actions.push_back(Action::Tell(Notice::Stopped { resource, why, retry_in }));
+        for resource in resources {
+            self.actions.push_back(Action::Tell(Notice::Stopped { resource, why: why.to_owned(), retry_in }));
+        }
     }
 
     /// Something comes of it.

@@ -96,11 +96,11 @@ impl Stream {
         if event.is_control() {
             let control = ControlEvent::from_json(&message.data)
                 .map_err(|error| Ended::Violation(first, format!("its control event is wrong: {error}")))?;
-            for follow in follows {
-                if control.stopped.contains(&substream(follow.index)) {
-                    let why = control.description.as_deref().unwrap_or("no reason given").to_owned();
-                    session.events.send(Event::Stopped(follow.index, why)).await;
-                }
+            let stopped: Vec<_> =
+                follows.iter().map(|follow| follow.index).filter(|index| control.stopped.contains(&substream(*index))).collect();
+            if !stopped.is_empty() {
+                let why = control.description.as_deref().unwrap_or("no reason given").to_owned();
+                session.events.send(Event::Stopped(stopped, why)).await;
             }
             return Ok(());
         }
