@@ -79,6 +79,15 @@ impl Watch {
         Self { child, lines, notices }
     }
 
+    /// What it says until it follows.
+    fn following(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        while !said.last().is_some_and(|notice: &String| notice.contains("following over")) {
+            said.push(self.notices.recv_timeout(PATIENCE).expect("a notice"));
+        }
+        said
+    }
+
     fn line(&self) -> Value {
         self.lines.recv_timeout(PATIENCE).expect("a line")
     }
@@ -119,18 +128,21 @@ fn every_http_gives_the_same_answer() {
 /// Followed over HTTP/3 over two ends of the server: one full copy, then only changes, none twice and none lost.
 #[test]
 fn a_restart_leaves_no_gap_over_http3() {
-    const LINES: usize = 12;
     let place = Place::new();
     let mut server = place.serve();
     let url = place.url();
     let id = "cost-map-routingcost";
     let vias = ["sse", "tips", "auto"];
-    let count = LINES.to_string();
-    let watches = vias.map(|via| Watch::start(&place.asked(&url, &["watch", id, "--json", "--http3", "--via", via, "--count", &count])));
+    let watches = vias.map(|via| Watch::start(&place.asked(&url, &["watch", id, "--json", "--http3", "--via", via])));
     let mut seen = vias.map(|_| Vec::new());
+    let mut notices = Vec::new();
     for end in ["TERM", "KILL", ""] {
+        // A stream cannot outlive its server, so it says when it follows the next one; polls just go on.
+        notices.extend(watches[0].following());
         for (watch, seen) in watches.iter().zip(&mut seen) {
-            seen.extend((0..LINES / 3).map(|_| watch.line()));
+            // One may be ahead of another.
+            seen.extend(watch.lines.try_iter());
+            seen.extend((0..4).map(|_| watch.line()));
         }
         if !end.is_empty() {
             let clients = &server.status()["clients"];
@@ -141,7 +153,6 @@ fn a_restart_leaves_no_gap_over_http3() {
         }
     }
     // RFC 9000 section 10.3: the server after the one that was killed says so; nobody waits for the 20 s of silence that would show it, too.
-    let notices: Vec<_> = watches[0].notices.iter().collect();
     assert!(notices.iter().any(|notice| notice.contains("reset by peer")), "{notices:?}");
     assert!(!notices.iter().any(|notice| notice.contains("timed out")), "{notices:?}");
     let history = server.admin("GET", &format!("/v1/resources/{id}/history"), "").json();
@@ -155,7 +166,7 @@ fn a_restart_leaves_no_gap_over_http3() {
         if *via != "sse" {
             let first = lines[0]["seq"].as_u64().unwrap();
             let numbers = lines.iter().map(|line| line["seq"].as_u64().unwrap());
-            assert!(numbers.eq((first..).take(LINES)), "{via}: each version once, in its order");
+            assert!(numbers.eq((first..).take(lines.len())), "{via}: each version once, in its order");
         }
     }
 }
