@@ -1,4 +1,6 @@
-//! One followed resource: the copy that is here, and whether an update fits it.
+//! One followed resource: the copy that is here, and whether an update fits it (RFC 8895 section 9.2).
+//!
+//! Invariant: an update is taken whole or refused; after a refusal the copy is not to be used. What changes nothing (section 6.6) is no change.
 use super::{Followed, Place, Since, Update};
 use crate::{
     options::Limits,
