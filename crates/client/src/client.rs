@@ -12,7 +12,6 @@ use crate::{
     error::Error,
     http::{Ask, Reply, Transport},
     options::{Options, Protocol},
-    transports::retry_after,
     uri::Uri,
 };
 use alto::{
@@ -390,7 +389,7 @@ pub(crate) fn refusal(reply: &Reply, limits: &alto::Limits) -> Result<Option<Err
     }
     match ErrorBody::from_json_within(&reply.body, limits) {
         Ok(error) => {
-            let (uri, retry_after) = (reply.uri.to_string(), retry_after(&reply.headers));
+            let (uri, retry_after) = (reply.uri.to_string(), reply.retry_after());
             Ok(Some(Error::Refused { uri, status: reply.status, error: Box::new(error), said: None, retry_after }))
         }
         // A status that is an error says enough; the body only would have said more.
@@ -406,7 +405,7 @@ pub(crate) fn status(method: &Method, reply: &Reply) -> Error {
         uri: reply.uri.to_string(),
         status: reply.status,
         body: reply.excerpt(),
-        retry_after: retry_after(&reply.headers),
+        retry_after: reply.retry_after(),
     }
 }
 

@@ -23,7 +23,7 @@ use std::{
     collections::HashMap,
     io::{self, Read},
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -64,6 +64,14 @@ impl Reply {
     /// Media type without parameters, lower case.
     pub fn media_type(&self) -> String {
         self.header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+    /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let text = self.header(header::RETRY_AFTER).trim();
+        match text.parse() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).unwrap_or_default()),
+        }
     }
     /// Start of the body, for messages.
     pub fn excerpt(&self) -> String {

@@ -26,10 +26,7 @@ use alto::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{HeaderMap, StatusCode, header};
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// One update protocol, at the client's end.
@@ -200,11 +197,9 @@ pub(crate) fn refused(client: &Client, reply: &Reply, method: http::Method) -> E
         Err(error) => error,
     };
     match reply.status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY => {
-            Ended::Closed { why: words.to_string(), retry_after: retry_after(&reply.headers) }
-        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY => Ended::Closed { why: words.to_string(), retry_after: reply.retry_after() },
         status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
-            Ended::Closed { why: words.to_string(), retry_after: retry_after(&reply.headers) }
+            Ended::Closed { why: words.to_string(), retry_after: reply.retry_after() }
         }
         _ => Ended::Unsupported(words.to_string()),
     }
@@ -215,15 +210,6 @@ fn no_resource(refusal: &Error) -> Option<ResourceId> {
     let Error::Refused { error, .. } = refusal else { return None };
     let about_it = error.field.as_ref().is_some_and(|field| field.rsplit('/').next() == Some("resource-id"));
     error.value.as_ref().filter(|_| about_it && error.code == Code::InvalidFieldValue)?.parse().ok()
-}
-
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).unwrap_or_default()),
-    }
 }
 
 /// Media type without parameters.

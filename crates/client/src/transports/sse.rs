@@ -1,5 +1,5 @@
-//! Update streams (RFC 8895): one stream for everything that is followed and has one service, opened by POST. What depends on something else comes after it
-//! (section 6.7.1). There are no numbers: that nothing is missing follows from one connection that delivers in order.
+//! Update streams (RFC 8895): one stream for everything that is followed and has one service, opened by POST. What depends on something else
+//! comes after it (section 6.7.1). There are no numbers: that nothing is missing follows from one connection that delivers in order.
 use super::{Follow, Session, Transport, failed, media_type_of, pulse::Pulse, refused};
 use crate::{
     catalog::Offer,

@@ -1,6 +1,6 @@
 //! TIPS (draft-ietf-alto-new-transport, RFC 9569): opens a view, then takes edge after edge, the next one by long poll. Every edge is a
 //! request of its own, so numbers follow each other by construction, and a poll that is cut off loses nothing.
-use super::{Follow, Session, Transport, failed, first_of, pulse::Pulse, refused, retry_after};
+use super::{Follow, Session, Transport, failed, first_of, pulse::Pulse, refused};
 use crate::{
     catalog::Offer,
     error::Error,
@@ -138,7 +138,7 @@ impl Reader {
                 self.ask_again().await
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY => {
-                let asked = retry_after(&reply.headers).unwrap_or(PAUSE);
+                let asked = reply.retry_after().unwrap_or(PAUSE);
                 let is_early = reply.status == StatusCode::TOO_EARLY;
                 if asked > options.limits.followed_silence_max / 2 || (first && !is_early) {
                     return Err(refused(&self.session.client, &reply, Method::GET));

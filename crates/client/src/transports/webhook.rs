@@ -11,7 +11,7 @@ use self::{
     listener::Listening,
     subscriptions::{Subscription, Subscriptions},
 };
-use super::{Follow, Session, Transport, failed, refused, retry_after};
+use super::{Follow, Session, Transport, failed, refused};
 use crate::{
     catalog::{self, Catalog, Offer},
     client::Client,
@@ -282,7 +282,7 @@ fn granted(client: &Client, reply: &Reply) -> Result<SubscriptionData, Ended> {
         let about = |error: &ErrorBody| error.field.as_deref().is_some_and(|field| field.starts_with("event-types"));
         let ended = refused(client, reply, Method::POST);
         let not_understood = reply.status == StatusCode::SERVICE_UNAVAILABLE
-            && retry_after(&reply.headers).is_none()
+            && reply.retry_after().is_none()
             && ErrorBody::from_json_within(&reply.body, limits).is_ok_and(|error| about(&error));
         return Err(match ended {
             Ended::Closed { why, .. } if not_understood => Ended::Unsupported(why),
